@@ -1,0 +1,116 @@
+// Package dataplane decides what happens to a packet between a node's inside
+// (the interface its programs and AnyIP routes use) and its sealed tunnels.
+//
+// This file is the room's door: an Engine is given whole, immutable Tables and
+// carries packets by them until the next Tables arrive. What stands behind it
+// may be the wireguard-go device (package dataplane/wgdevice) or the
+// run-to-completion worker; the node cannot tell but by Obtained.
+//
+// The package knows no routes, links or sockets of the host (room node), and
+// no controller.
+package dataplane
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"dssn"
+)
+
+// Key is a Curve25519 key, public or private, or a pre-shared key: 32 bytes.
+// The zero value means none.
+type Key [32]byte
+
+// String prints a few digits, enough to tell keys apart in a log and too few
+// to use one.
+func (k Key) String() string { return fmt.Sprintf("%x…", k[:4]) }
+
+// Tables are everything a packet can meet. A Tables value is immutable once it
+// has been published.
+type Tables struct {
+	// Generation numbers the Assignment these tables were compiled from.
+	Generation uint64
+	Peers      []Peer
+	Meters     []Meter
+	// Block is the locator block of Peers' endpoints.
+	Block netip.Prefix
+}
+
+// Peer is the other edge of a tunnel.
+type Peer struct {
+	Key          Key
+	PresharedKey Key
+	// Endpoint is the peer's node address and UDP port. The path to it is
+	// written below the socket and never seen here.
+	Endpoint netip.AddrPort
+	// Allowed are the inside prefixes that reach this peer, and the only
+	// sources accepted from it. Longest match wins across peers.
+	Allowed []netip.Prefix
+	// Keepalive is the persistent keepalive interval; zero means none.
+	Keepalive time.Duration
+}
+
+// Meter counts, and polices on the way in, the traffic of one reservation.
+// A packet belongs to the meter whose From and To hold its inside source and
+// destination; the longest To wins, then the longest From. A packet that
+// leaves this node through a tunnel and belongs to no meter is dropped
+// (DropNoMeter): nothing enters the network unallocated.
+type Meter struct {
+	Reservation dssn.ReservationID
+	From, To    netip.Prefix
+	// Rate polices packets of this meter that enter the network here, with
+	// Burst bytes of depth. Rate zero drops everything. Packets that leave
+	// the network here are counted and never policed.
+	Rate  dssn.Bandwidth
+	Burst dssn.ByteCount
+}
+
+// Count is what a reservation's meter has seen since the engine was opened.
+// Every field only grows. Bytes are those of inside IPv6 packets, headers
+// included.
+type Count struct {
+	Reservation     dssn.ReservationID `json:"reservation"`
+	SentPackets     uint64             `json:"sent_packets"` // entered the network here
+	SentBytes       uint64             `json:"sent_bytes"`
+	PolicedPackets  uint64             `json:"policed_packets"` // dropped here, above the rate
+	PolicedBytes    uint64             `json:"policed_bytes"`
+	ReceivedPackets uint64             `json:"received_packets"` // left the network here
+	ReceivedBytes   uint64             `json:"received_bytes"`
+}
+
+// PeerState is what an engine knows about one tunnel.
+type PeerState struct {
+	Key           Key
+	LastHandshake time.Time // zero if there has been none
+	SentBytes     uint64    // sealed, WireGuard headers included
+	ReceivedBytes uint64
+}
+
+// Obtained says what a node really got, not what was asked for.
+type Obtained struct {
+	Engine       string `json:"engine"`        // for example "wireguard-go device"
+	Inside       string `json:"inside"`        // for example "TUN dssn0 with segmentation offload"
+	Outside      string `json:"outside"`       // for example "UDP socket with GSO/GRO"
+	Cipher       string `json:"cipher"`        // for example "ChaCha20-Poly1305"
+	PresharedKey bool   `json:"preshared_key"` // every peer has one
+	MTU          int    `json:"mtu"`           // of the inside interface, bytes
+}
+
+// Engine carries packets. Its methods may be called from any goroutine.
+type Engine interface {
+	// Publish replaces the tables. Packets in flight see the old or the new
+	// ones, whole. Meters of reservations in both keep their counts. After an
+	// error the old tables are in force.
+	Publish(*Tables) error
+	// Counts appends one Count per reservation ever metered and returns the slice.
+	Counts([]Count) []Count
+	// Peers appends the state of every configured peer.
+	Peers([]PeerState) []PeerState
+	// Drops returns packets dropped by named reason; names are stable.
+	Drops() map[string]uint64
+	// Obtained says what this engine got from the host.
+	Obtained() Obtained
+	// Close stops the engine and removes what it created.
+	Close() error
+}
