@@ -1,0 +1,65 @@
+// Command dssn is the whole data switching service network in one program:
+// controller, backbone node, access terminal, and what their people type.
+//
+// Each subcommand has its own file with a function xxxCommand that returns it;
+// this file lists them. Everything a command does lives in a room of its own;
+// here is only what a person sees: flags, words, exit codes.
+//
+// A command that worked exits 0. One that did not prints a single line,
+// "dssn: what happened; what to do next", and exits 1; a line that was typed
+// wrongly or input that makes no sense exits 2. --json prints values instead of
+// words on every command that prints anything.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// commands is the list of subcommands, in the order in which a person meets them.
+func commands() []*cobra.Command {
+	return []*cobra.Command{
+		versionCommand(),
+	}
+}
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	root := rootCommand()
+	err := root.ExecuteContext(ctx)
+	return report(os.Stderr, err)
+}
+
+func rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "dssn",
+		Short: "The data switching service network",
+		Long: `dssn carries data between institutions the way a telephone exchange carried
+calls: a dataset's identifier is an IPv6 address, and a packet sent to it
+reaches the nearest permitted holder through an encrypted, metered tunnel.`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return unknownCommand(cmd, args[0])
+			}
+			return cmd.Help()
+		},
+	}
+	root.PersistentFlags().Bool("json", false, "print values as JSON instead of words")
+	root.PersistentFlags().String("state", os.Getenv("DSSN_STATE"), "state `directory` of the node or controller (environment: DSSN_STATE)")
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usagef("%v; `%s --help` lists what it takes", err, cmd.CommandPath())
+	})
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.AddCommand(commands()...)
+	return root
+}
