@@ -1,0 +1,16 @@
+package xdp
+
+import (
+	"encoding/binary"
+	"net/netip"
+)
+
+// words gives an address as four words that lie in memory in network order.
+func words(a netip.Addr) [4]uint32 {
+	b := a.As16()
+	var w [4]uint32
+	for i := range w {
+		w[i] = binary.NativeEndian.Uint32(b[4*i:])
+	}
+	return w
+}
