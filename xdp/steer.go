@@ -126,10 +126,13 @@ func (s *Steer) Set(dst, carrier netip.Addr) error {
 	return s.SetVia(dst, carrier, 0, netip.Addr{})
 }
 
-// SetVia is Set with the first hop named: the packet leaves by interface ifindex
-// towards nexthop, an address on that link, whatever route the host has for dst.
-// It is needed when the path leaves the shortest one at its very first hop.
-// With ifindex 0 it is Set.
+// SetVia is Set with the first hop named: the packet leaves by interface ifindex,
+// whatever route the host has for dst. It is needed when the path leaves the
+// shortest one at its very first hop. With an invalid nexthop the host's route to
+// the carrier by that interface says who the first hop is. A nexthop, an address
+// on that link, needs no route, but packets are lost while its link-layer address
+// is being resolved (the kernel would send them by the old route; they go
+// nowhere). With ifindex 0 it is Set.
 func (s *Steer) SetVia(dst, carrier netip.Addr, ifindex int, nexthop netip.Addr) error {
 	if !isIPv6(dst) || !isIPv6(carrier) {
 		return fmt.Errorf("steering %s by %s: both must be plain IPv6 addresses", dst, carrier)
@@ -140,11 +143,13 @@ func (s *Steer) SetVia(dst, carrier netip.Addr, ifindex int, nexthop netip.Addr)
 	to := bpf.SteerSteerTo{}
 	to.Carrier.B = carrier.As16()
 	if ifindex != 0 {
-		if !isIPv6(nexthop.WithZone("")) {
-			return fmt.Errorf("steering %s by %s: first hop %q must be an IPv6 address", dst, carrier, nexthop)
-		}
 		to.Ifindex = uint32(ifindex)
-		to.Nexthop = words(nexthop)
+		if nexthop.IsValid() {
+			if !isIPv6(nexthop.WithZone("")) {
+				return fmt.Errorf("steering %s by %s: first hop %s must be an IPv6 address", dst, carrier, nexthop)
+			}
+			to.Nexthop = words(nexthop)
+		}
 	}
 	key := bpf.SteerSteerKey{}
 	key.Dst.B = dst.As16()

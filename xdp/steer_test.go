@@ -208,16 +208,20 @@ func TestSteerViaLeavesByTheNamedFirstHop(t *testing.T) {
 	one.do(t, func() (err error) { s, err = AttachSteer(one.ifindex(t, "d1")); return err })
 	defer s.Close()
 	one.do(t, func() error { return s.Attach(one.ifindex(t, "a1")) })
-	if err := s.SetVia(nodeThree, byTwo, one.ifindex(t, "a1"), netip.MustParseAddr("fd00:a::2")); err != nil {
-		t.Fatal(err)
-	}
 	c := dialFrom(t, one, 4789)
-	for i := range 5 {
-		msg := fmt.Sprintf("around %d", i)
-		c.Write([]byte(msg))
-		if got, err := next(); err != nil || string(got) != msg {
-			c, _ := s.Counters()
-			t.Fatalf("packet %d: got %q, %v; %+v", i, got, err, c)
+	// First by the host's route to the carrier, which also resolves the
+	// neighbour; then by the neighbour's address, which needs no route.
+	for _, nexthop := range []netip.Addr{{}, netip.MustParseAddr("fd00:a::2")} {
+		if err := s.SetVia(nodeThree, byTwo, one.ifindex(t, "a1"), nexthop); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 5 {
+			msg := fmt.Sprintf("around %d", i)
+			c.Write([]byte(msg))
+			if got, err := next(); err != nil || string(got) != msg {
+				c, _ := s.Counters()
+				t.Fatalf("next hop %v, packet %d: got %q, %v; %+v", nexthop, i, got, err, c)
+			}
 		}
 	}
 }

@@ -19,8 +19,9 @@ struct steer_key {
 
 struct steer_to {
 	union addr6 carrier;
-	/* Where the first hop is, when it is not where the route to the final
-	 * destination leads; ifindex 0: follow that route. */
+	/* The interface of the first hop, when it is not where the route to the
+	 * final destination leads; 0: follow that route. Next hop ::, the host's
+	 * route to the carrier by that interface decides. */
 	__u32 ifindex;
 	__u32 nexthop[4];
 };
@@ -101,6 +102,8 @@ int steer(struct __sk_buff *skb)
 	for (int i = 0; i < 4; i++)
 		via.nexthop[i] = to->nexthop[i];
 	tally(skb, STEERED_VIA);
+	if (!(via.nexthop[0] | via.nexthop[1] | via.nexthop[2] | via.nexthop[3]))
+		return bpf_redirect_neigh(to->ifindex, 0, 0, 0);
 	return bpf_redirect_neigh(to->ifindex, &via, sizeof via, 0);
 }
 
