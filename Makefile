@@ -1,0 +1,43 @@
+# DSSN: build, try, test, measure. `make help` lists the targets.
+
+GO      ?= go
+BIN     := bin/dssn
+VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+SIZE    ?= 1GiB
+
+# The product has no cgo; only the race detector needs it.
+export CGO_ENABLED = 0
+
+.PHONY: help build demo test race generate bench bench-first-light clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/dssn
+	@mkdir -p bin
+	$(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN) ./cmd/dssn
+
+demo: build ## run the main job on a network of namespaces (root), then remove everything
+	./$(BIN) lab run --size $(SIZE) $(DEMO)
+
+test: ## run all tests; names those skipped and what they need
+	$(GO) vet ./...
+	$(GO) run ./internal/testsum -count=1 ./...
+
+race: ## the same under the race detector (needs a C compiler)
+	CGO_ENABLED=1 $(GO) run ./internal/testsum -count=1 -race ./...
+
+generate: ## make all generated code again; git shall see no change
+	$(GO) generate ./...
+
+clean: ## remove what was built
+	rm -rf bin dist
+
+# Each room may add targets of its own, for example bench-aead.
+-include $(wildcard */bench.mk */*/bench.mk */*/*/bench.mk)
+
+bench-first-light: build ## goodput through the tunnels beside plain TCP and bare wireguard-go, in one run (root)
+	./$(BIN) lab bench
+
+bench: ## every benchmark target of every room, one after the other
+	@for t in $$($(MAKE) -pRrq 2>/dev/null | awk -F: '/^bench-[a-z0-9-]+:/{print $$1}' | sort -u); do $(MAKE) --no-print-directory $$t || exit 1; done
