@@ -4231,3 +4231,1093 @@ empty:
 	VPCLMULQDQ $0x01, 768(AX), X31, X30
 	VPXORQ     X30, X27, X27
 	JMP        done
+
+DATA chachaConst<>+0(SB)/8, $0x3320646e61707865
+DATA chachaConst<>+8(SB)/8, $0x6b20657479622d32
+DATA chachaConst<>+16(SB)/8, $0x3320646e61707865
+DATA chachaConst<>+24(SB)/8, $0x6b20657479622d32
+DATA chachaConst<>+32(SB)/8, $0x3320646e61707865
+DATA chachaConst<>+40(SB)/8, $0x6b20657479622d32
+DATA chachaConst<>+48(SB)/8, $0x3320646e61707865
+DATA chachaConst<>+56(SB)/8, $0x6b20657479622d32
+GLOBL chachaConst<>(SB), RODATA|NOPTR, $64
+
+DATA chachaBlock<>+0(SB)/8, $0x0000000000000000
+DATA chachaBlock<>+8(SB)/8, $0x0000000000000000
+DATA chachaBlock<>+16(SB)/8, $0x0000000000000001
+DATA chachaBlock<>+24(SB)/8, $0x0000000000000000
+DATA chachaBlock<>+32(SB)/8, $0x0000000000000002
+DATA chachaBlock<>+40(SB)/8, $0x0000000000000000
+DATA chachaBlock<>+48(SB)/8, $0x0000000000000003
+DATA chachaBlock<>+56(SB)/8, $0x0000000000000000
+GLOBL chachaBlock<>(SB), RODATA|NOPTR, $64
+
+// func chacha512(stream *byte, lanes *byte)
+// Requires: AVX, AVX512F
+TEXT ·chacha512(SB), NOSPLIT, $0-16
+	MOVQ            stream+0(FP), DI
+	MOVQ            lanes+8(FP), SI
+	MOVQ            (SI), R8
+	VMOVDQU64       chachaConst<>+0(SB), Z0
+	VBROADCASTI32X4 (R8), Z1
+	VBROADCASTI32X4 16(R8), Z2
+	VMOVQ           8(SI), X3
+	VPINSRQ         $0x01, 16(SI), X3, X3
+	VSHUFI64X2      $0x00, Z3, Z3, Z3
+	VPADDD          chachaBlock<>+0(SB), Z3, Z3
+	MOVQ            24(SI), R9
+	VMOVDQU64       chachaConst<>+0(SB), Z4
+	VBROADCASTI32X4 (R9), Z5
+	VBROADCASTI32X4 16(R9), Z6
+	VMOVQ           32(SI), X7
+	VPINSRQ         $0x01, 40(SI), X7, X7
+	VSHUFI64X2      $0x00, Z7, Z7, Z7
+	VPADDD          chachaBlock<>+0(SB), Z7, Z7
+	MOVQ            48(SI), R10
+	VMOVDQU64       chachaConst<>+0(SB), Z8
+	VBROADCASTI32X4 (R10), Z9
+	VBROADCASTI32X4 16(R10), Z10
+	VMOVQ           56(SI), X11
+	VPINSRQ         $0x01, 64(SI), X11, X11
+	VSHUFI64X2      $0x00, Z11, Z11, Z11
+	VPADDD          chachaBlock<>+0(SB), Z11, Z11
+	MOVQ            72(SI), R11
+	VMOVDQU64       chachaConst<>+0(SB), Z12
+	VBROADCASTI32X4 (R11), Z13
+	VBROADCASTI32X4 16(R11), Z14
+	VMOVQ           80(SI), X15
+	VPINSRQ         $0x01, 88(SI), X15, X15
+	VSHUFI64X2      $0x00, Z15, Z15, Z15
+	VPADDD          chachaBlock<>+0(SB), Z15, Z15
+	MOVQ            96(SI), R12
+	VMOVDQU64       chachaConst<>+0(SB), Z16
+	VBROADCASTI32X4 (R12), Z17
+	VBROADCASTI32X4 16(R12), Z18
+	VMOVQ           104(SI), X19
+	VPINSRQ         $0x01, 112(SI), X19, X19
+	VSHUFI64X2      $0x00, Z19, Z19, Z19
+	VPADDD          chachaBlock<>+0(SB), Z19, Z19
+	MOVQ            120(SI), R13
+	VMOVDQU64       chachaConst<>+0(SB), Z20
+	VBROADCASTI32X4 (R13), Z21
+	VBROADCASTI32X4 16(R13), Z22
+	VMOVQ           128(SI), X23
+	VPINSRQ         $0x01, 136(SI), X23, X23
+	VSHUFI64X2      $0x00, Z23, Z23, Z23
+	VPADDD          chachaBlock<>+0(SB), Z23, Z23
+	MOVQ            $0x0000000a, CX
+
+rounds:
+	VPADDD          Z1, Z0, Z0
+	VPADDD          Z5, Z4, Z4
+	VPADDD          Z9, Z8, Z8
+	VPADDD          Z13, Z12, Z12
+	VPADDD          Z17, Z16, Z16
+	VPADDD          Z21, Z20, Z20
+	VPXORD          Z0, Z3, Z3
+	VPXORD          Z4, Z7, Z7
+	VPXORD          Z8, Z11, Z11
+	VPXORD          Z12, Z15, Z15
+	VPXORD          Z16, Z19, Z19
+	VPXORD          Z20, Z23, Z23
+	VPROLD          $0x10, Z3, Z3
+	VPROLD          $0x10, Z7, Z7
+	VPROLD          $0x10, Z11, Z11
+	VPROLD          $0x10, Z15, Z15
+	VPROLD          $0x10, Z19, Z19
+	VPROLD          $0x10, Z23, Z23
+	VPADDD          Z3, Z2, Z2
+	VPADDD          Z7, Z6, Z6
+	VPADDD          Z11, Z10, Z10
+	VPADDD          Z15, Z14, Z14
+	VPADDD          Z19, Z18, Z18
+	VPADDD          Z23, Z22, Z22
+	VPXORD          Z2, Z1, Z1
+	VPXORD          Z6, Z5, Z5
+	VPXORD          Z10, Z9, Z9
+	VPXORD          Z14, Z13, Z13
+	VPXORD          Z18, Z17, Z17
+	VPXORD          Z22, Z21, Z21
+	VPROLD          $0x0c, Z1, Z1
+	VPROLD          $0x0c, Z5, Z5
+	VPROLD          $0x0c, Z9, Z9
+	VPROLD          $0x0c, Z13, Z13
+	VPROLD          $0x0c, Z17, Z17
+	VPROLD          $0x0c, Z21, Z21
+	VPADDD          Z1, Z0, Z0
+	VPADDD          Z5, Z4, Z4
+	VPADDD          Z9, Z8, Z8
+	VPADDD          Z13, Z12, Z12
+	VPADDD          Z17, Z16, Z16
+	VPADDD          Z21, Z20, Z20
+	VPXORD          Z0, Z3, Z3
+	VPXORD          Z4, Z7, Z7
+	VPXORD          Z8, Z11, Z11
+	VPXORD          Z12, Z15, Z15
+	VPXORD          Z16, Z19, Z19
+	VPXORD          Z20, Z23, Z23
+	VPROLD          $0x08, Z3, Z3
+	VPROLD          $0x08, Z7, Z7
+	VPROLD          $0x08, Z11, Z11
+	VPROLD          $0x08, Z15, Z15
+	VPROLD          $0x08, Z19, Z19
+	VPROLD          $0x08, Z23, Z23
+	VPADDD          Z3, Z2, Z2
+	VPADDD          Z7, Z6, Z6
+	VPADDD          Z11, Z10, Z10
+	VPADDD          Z15, Z14, Z14
+	VPADDD          Z19, Z18, Z18
+	VPADDD          Z23, Z22, Z22
+	VPXORD          Z2, Z1, Z1
+	VPXORD          Z6, Z5, Z5
+	VPXORD          Z10, Z9, Z9
+	VPXORD          Z14, Z13, Z13
+	VPXORD          Z18, Z17, Z17
+	VPXORD          Z22, Z21, Z21
+	VPROLD          $0x07, Z1, Z1
+	VPROLD          $0x07, Z5, Z5
+	VPROLD          $0x07, Z9, Z9
+	VPROLD          $0x07, Z13, Z13
+	VPROLD          $0x07, Z17, Z17
+	VPROLD          $0x07, Z21, Z21
+	VPSHUFD         $0x39, Z1, Z1
+	VPSHUFD         $0x4e, Z2, Z2
+	VPSHUFD         $0x93, Z3, Z3
+	VPSHUFD         $0x39, Z5, Z5
+	VPSHUFD         $0x4e, Z6, Z6
+	VPSHUFD         $0x93, Z7, Z7
+	VPSHUFD         $0x39, Z9, Z9
+	VPSHUFD         $0x4e, Z10, Z10
+	VPSHUFD         $0x93, Z11, Z11
+	VPSHUFD         $0x39, Z13, Z13
+	VPSHUFD         $0x4e, Z14, Z14
+	VPSHUFD         $0x93, Z15, Z15
+	VPSHUFD         $0x39, Z17, Z17
+	VPSHUFD         $0x4e, Z18, Z18
+	VPSHUFD         $0x93, Z19, Z19
+	VPSHUFD         $0x39, Z21, Z21
+	VPSHUFD         $0x4e, Z22, Z22
+	VPSHUFD         $0x93, Z23, Z23
+	VPADDD          Z1, Z0, Z0
+	VPADDD          Z5, Z4, Z4
+	VPADDD          Z9, Z8, Z8
+	VPADDD          Z13, Z12, Z12
+	VPADDD          Z17, Z16, Z16
+	VPADDD          Z21, Z20, Z20
+	VPXORD          Z0, Z3, Z3
+	VPXORD          Z4, Z7, Z7
+	VPXORD          Z8, Z11, Z11
+	VPXORD          Z12, Z15, Z15
+	VPXORD          Z16, Z19, Z19
+	VPXORD          Z20, Z23, Z23
+	VPROLD          $0x10, Z3, Z3
+	VPROLD          $0x10, Z7, Z7
+	VPROLD          $0x10, Z11, Z11
+	VPROLD          $0x10, Z15, Z15
+	VPROLD          $0x10, Z19, Z19
+	VPROLD          $0x10, Z23, Z23
+	VPADDD          Z3, Z2, Z2
+	VPADDD          Z7, Z6, Z6
+	VPADDD          Z11, Z10, Z10
+	VPADDD          Z15, Z14, Z14
+	VPADDD          Z19, Z18, Z18
+	VPADDD          Z23, Z22, Z22
+	VPXORD          Z2, Z1, Z1
+	VPXORD          Z6, Z5, Z5
+	VPXORD          Z10, Z9, Z9
+	VPXORD          Z14, Z13, Z13
+	VPXORD          Z18, Z17, Z17
+	VPXORD          Z22, Z21, Z21
+	VPROLD          $0x0c, Z1, Z1
+	VPROLD          $0x0c, Z5, Z5
+	VPROLD          $0x0c, Z9, Z9
+	VPROLD          $0x0c, Z13, Z13
+	VPROLD          $0x0c, Z17, Z17
+	VPROLD          $0x0c, Z21, Z21
+	VPADDD          Z1, Z0, Z0
+	VPADDD          Z5, Z4, Z4
+	VPADDD          Z9, Z8, Z8
+	VPADDD          Z13, Z12, Z12
+	VPADDD          Z17, Z16, Z16
+	VPADDD          Z21, Z20, Z20
+	VPXORD          Z0, Z3, Z3
+	VPXORD          Z4, Z7, Z7
+	VPXORD          Z8, Z11, Z11
+	VPXORD          Z12, Z15, Z15
+	VPXORD          Z16, Z19, Z19
+	VPXORD          Z20, Z23, Z23
+	VPROLD          $0x08, Z3, Z3
+	VPROLD          $0x08, Z7, Z7
+	VPROLD          $0x08, Z11, Z11
+	VPROLD          $0x08, Z15, Z15
+	VPROLD          $0x08, Z19, Z19
+	VPROLD          $0x08, Z23, Z23
+	VPADDD          Z3, Z2, Z2
+	VPADDD          Z7, Z6, Z6
+	VPADDD          Z11, Z10, Z10
+	VPADDD          Z15, Z14, Z14
+	VPADDD          Z19, Z18, Z18
+	VPADDD          Z23, Z22, Z22
+	VPXORD          Z2, Z1, Z1
+	VPXORD          Z6, Z5, Z5
+	VPXORD          Z10, Z9, Z9
+	VPXORD          Z14, Z13, Z13
+	VPXORD          Z18, Z17, Z17
+	VPXORD          Z22, Z21, Z21
+	VPROLD          $0x07, Z1, Z1
+	VPROLD          $0x07, Z5, Z5
+	VPROLD          $0x07, Z9, Z9
+	VPROLD          $0x07, Z13, Z13
+	VPROLD          $0x07, Z17, Z17
+	VPROLD          $0x07, Z21, Z21
+	VPSHUFD         $0x93, Z1, Z1
+	VPSHUFD         $0x4e, Z2, Z2
+	VPSHUFD         $0x39, Z3, Z3
+	VPSHUFD         $0x93, Z5, Z5
+	VPSHUFD         $0x4e, Z6, Z6
+	VPSHUFD         $0x39, Z7, Z7
+	VPSHUFD         $0x93, Z9, Z9
+	VPSHUFD         $0x4e, Z10, Z10
+	VPSHUFD         $0x39, Z11, Z11
+	VPSHUFD         $0x93, Z13, Z13
+	VPSHUFD         $0x4e, Z14, Z14
+	VPSHUFD         $0x39, Z15, Z15
+	VPSHUFD         $0x93, Z17, Z17
+	VPSHUFD         $0x4e, Z18, Z18
+	VPSHUFD         $0x39, Z19, Z19
+	VPSHUFD         $0x93, Z21, Z21
+	VPSHUFD         $0x4e, Z22, Z22
+	VPSHUFD         $0x39, Z23, Z23
+	DECQ            CX
+	JNZ             rounds
+	VPADDD          chachaConst<>+0(SB), Z0, Z0
+	VBROADCASTI32X4 (R8), Z24
+	VPADDD          Z24, Z1, Z1
+	VBROADCASTI32X4 16(R8), Z25
+	VPADDD          Z25, Z2, Z2
+	VMOVQ           8(SI), X26
+	VPINSRQ         $0x01, 16(SI), X26, X26
+	VSHUFI64X2      $0x00, Z26, Z26, Z26
+	VPADDD          chachaBlock<>+0(SB), Z26, Z26
+	VPADDD          Z26, Z3, Z3
+
+	// from four rows of four blocks to four blocks of four rows
+	VSHUFI64X2      $0x44, Z1, Z0, Z28
+	VSHUFI64X2      $0x44, Z3, Z2, Z29
+	VSHUFI64X2      $0xee, Z1, Z0, Z30
+	VSHUFI64X2      $0xee, Z3, Z2, Z31
+	VSHUFI64X2      $0x88, Z29, Z28, Z0
+	VSHUFI64X2      $0xdd, Z29, Z28, Z1
+	VSHUFI64X2      $0x88, Z31, Z30, Z2
+	VSHUFI64X2      $0xdd, Z31, Z30, Z3
+	VMOVDQU64       Z0, (DI)
+	VMOVDQU64       Z1, 64(DI)
+	VMOVDQU64       Z2, 128(DI)
+	VMOVDQU64       Z3, 192(DI)
+	VPADDD          chachaConst<>+0(SB), Z4, Z4
+	VBROADCASTI32X4 (R9), Z24
+	VPADDD          Z24, Z5, Z5
+	VBROADCASTI32X4 16(R9), Z25
+	VPADDD          Z25, Z6, Z6
+	VMOVQ           32(SI), X26
+	VPINSRQ         $0x01, 40(SI), X26, X26
+	VSHUFI64X2      $0x00, Z26, Z26, Z26
+	VPADDD          chachaBlock<>+0(SB), Z26, Z26
+	VPADDD          Z26, Z7, Z7
+
+	// from four rows of four blocks to four blocks of four rows
+	VSHUFI64X2      $0x44, Z5, Z4, Z28
+	VSHUFI64X2      $0x44, Z7, Z6, Z29
+	VSHUFI64X2      $0xee, Z5, Z4, Z30
+	VSHUFI64X2      $0xee, Z7, Z6, Z31
+	VSHUFI64X2      $0x88, Z29, Z28, Z4
+	VSHUFI64X2      $0xdd, Z29, Z28, Z5
+	VSHUFI64X2      $0x88, Z31, Z30, Z6
+	VSHUFI64X2      $0xdd, Z31, Z30, Z7
+	VMOVDQU64       Z4, 256(DI)
+	VMOVDQU64       Z5, 320(DI)
+	VMOVDQU64       Z6, 384(DI)
+	VMOVDQU64       Z7, 448(DI)
+	VPADDD          chachaConst<>+0(SB), Z8, Z8
+	VBROADCASTI32X4 (R10), Z24
+	VPADDD          Z24, Z9, Z9
+	VBROADCASTI32X4 16(R10), Z25
+	VPADDD          Z25, Z10, Z10
+	VMOVQ           56(SI), X26
+	VPINSRQ         $0x01, 64(SI), X26, X26
+	VSHUFI64X2      $0x00, Z26, Z26, Z26
+	VPADDD          chachaBlock<>+0(SB), Z26, Z26
+	VPADDD          Z26, Z11, Z11
+
+	// from four rows of four blocks to four blocks of four rows
+	VSHUFI64X2      $0x44, Z9, Z8, Z28
+	VSHUFI64X2      $0x44, Z11, Z10, Z29
+	VSHUFI64X2      $0xee, Z9, Z8, Z30
+	VSHUFI64X2      $0xee, Z11, Z10, Z31
+	VSHUFI64X2      $0x88, Z29, Z28, Z8
+	VSHUFI64X2      $0xdd, Z29, Z28, Z9
+	VSHUFI64X2      $0x88, Z31, Z30, Z10
+	VSHUFI64X2      $0xdd, Z31, Z30, Z11
+	VMOVDQU64       Z8, 512(DI)
+	VMOVDQU64       Z9, 576(DI)
+	VMOVDQU64       Z10, 640(DI)
+	VMOVDQU64       Z11, 704(DI)
+	VPADDD          chachaConst<>+0(SB), Z12, Z12
+	VBROADCASTI32X4 (R11), Z24
+	VPADDD          Z24, Z13, Z13
+	VBROADCASTI32X4 16(R11), Z25
+	VPADDD          Z25, Z14, Z14
+	VMOVQ           80(SI), X26
+	VPINSRQ         $0x01, 88(SI), X26, X26
+	VSHUFI64X2      $0x00, Z26, Z26, Z26
+	VPADDD          chachaBlock<>+0(SB), Z26, Z26
+	VPADDD          Z26, Z15, Z15
+
+	// from four rows of four blocks to four blocks of four rows
+	VSHUFI64X2      $0x44, Z13, Z12, Z28
+	VSHUFI64X2      $0x44, Z15, Z14, Z29
+	VSHUFI64X2      $0xee, Z13, Z12, Z30
+	VSHUFI64X2      $0xee, Z15, Z14, Z31
+	VSHUFI64X2      $0x88, Z29, Z28, Z12
+	VSHUFI64X2      $0xdd, Z29, Z28, Z13
+	VSHUFI64X2      $0x88, Z31, Z30, Z14
+	VSHUFI64X2      $0xdd, Z31, Z30, Z15
+	VMOVDQU64       Z12, 768(DI)
+	VMOVDQU64       Z13, 832(DI)
+	VMOVDQU64       Z14, 896(DI)
+	VMOVDQU64       Z15, 960(DI)
+	VPADDD          chachaConst<>+0(SB), Z16, Z16
+	VBROADCASTI32X4 (R12), Z24
+	VPADDD          Z24, Z17, Z17
+	VBROADCASTI32X4 16(R12), Z25
+	VPADDD          Z25, Z18, Z18
+	VMOVQ           104(SI), X26
+	VPINSRQ         $0x01, 112(SI), X26, X26
+	VSHUFI64X2      $0x00, Z26, Z26, Z26
+	VPADDD          chachaBlock<>+0(SB), Z26, Z26
+	VPADDD          Z26, Z19, Z19
+
+	// from four rows of four blocks to four blocks of four rows
+	VSHUFI64X2      $0x44, Z17, Z16, Z28
+	VSHUFI64X2      $0x44, Z19, Z18, Z29
+	VSHUFI64X2      $0xee, Z17, Z16, Z30
+	VSHUFI64X2      $0xee, Z19, Z18, Z31
+	VSHUFI64X2      $0x88, Z29, Z28, Z16
+	VSHUFI64X2      $0xdd, Z29, Z28, Z17
+	VSHUFI64X2      $0x88, Z31, Z30, Z18
+	VSHUFI64X2      $0xdd, Z31, Z30, Z19
+	VMOVDQU64       Z16, 1024(DI)
+	VMOVDQU64       Z17, 1088(DI)
+	VMOVDQU64       Z18, 1152(DI)
+	VMOVDQU64       Z19, 1216(DI)
+	VPADDD          chachaConst<>+0(SB), Z20, Z20
+	VBROADCASTI32X4 (R13), Z24
+	VPADDD          Z24, Z21, Z21
+	VBROADCASTI32X4 16(R13), Z25
+	VPADDD          Z25, Z22, Z22
+	VMOVQ           128(SI), X26
+	VPINSRQ         $0x01, 136(SI), X26, X26
+	VSHUFI64X2      $0x00, Z26, Z26, Z26
+	VPADDD          chachaBlock<>+0(SB), Z26, Z26
+	VPADDD          Z26, Z23, Z23
+
+	// from four rows of four blocks to four blocks of four rows
+	VSHUFI64X2 $0x44, Z21, Z20, Z28
+	VSHUFI64X2 $0x44, Z23, Z22, Z29
+	VSHUFI64X2 $0xee, Z21, Z20, Z30
+	VSHUFI64X2 $0xee, Z23, Z22, Z31
+	VSHUFI64X2 $0x88, Z29, Z28, Z20
+	VSHUFI64X2 $0xdd, Z29, Z28, Z21
+	VSHUFI64X2 $0x88, Z31, Z30, Z22
+	VSHUFI64X2 $0xdd, Z31, Z30, Z23
+	VMOVDQU64  Z20, 1280(DI)
+	VMOVDQU64  Z21, 1344(DI)
+	VMOVDQU64  Z22, 1408(DI)
+	VMOVDQU64  Z23, 1472(DI)
+	VZEROUPPER
+	RET
+
+// func xor512(p *byte, stream *byte, n int)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·xor512(SB), NOSPLIT, $0-24
+	MOVQ p+0(FP), DI
+	MOVQ stream+8(FP), SI
+	MOVQ n+16(FP), DX
+
+loop:
+	CMPQ      DX, $0x40
+	JB        last
+	VMOVDQU64 (DI), Z0
+	VPXORQ    (SI), Z0, Z0
+	VMOVDQU64 Z0, (DI)
+	ADDQ      $0x40, DI
+	ADDQ      $0x40, SI
+	SUBQ      $0x40, DX
+	JMP       loop
+
+last:
+	MOVQ       $-1, AX
+	MOVQ       DX, CX
+	SHLQ       CL, AX
+	NOTQ       AX
+	KMOVQ      AX, K1
+	VMOVDQU8.Z (DI), K1, Z0
+	VMOVDQU8.Z (SI), K1, Z1
+	VPXORQ     Z1, Z0, Z0
+	VMOVDQU8   Z0, K1, (DI)
+	VZEROUPPER
+	RET
+
+// func polyBlocks(st *byte, p *byte, blocks int)
+// Requires: BMI2
+TEXT ·polyBlocks(SB), NOSPLIT, $0-24
+	MOVQ  st+0(FP), DI
+	MOVQ  p+8(FP), SI
+	MOVQ  blocks+16(FP), CX
+	MOVQ  (DI), R8
+	MOVQ  8(DI), R9
+	MOVQ  16(DI), R10
+	MOVQ  24(DI), R11
+	MOVQ  32(DI), R12
+	MOVQ  R12, R13
+	SHRQ  $0x02, R13
+	ADDQ  R12, R13
+	TESTQ CX, CX
+	JZ    done
+
+loop:
+	ADDQ (SI), R8
+	ADCQ 8(SI), R9
+	ADCQ $0x01, R10
+	ADDQ $0x10, SI
+
+	// d0 = h0 r0 + h1 rs
+	MOVQ  R11, DX
+	MULXQ R8, AX, BX
+	MULXQ R9, R15, DI
+	IMULQ R10, DX
+	MOVQ  DX, R14
+	MOVQ  R13, DX
+	IMULQ R10, DX
+	MOVQ  R14, R10
+	ADDQ  DX, R15
+	ADCQ  $0x00, DI
+	MOVQ  R13, DX
+	MULXQ R9, R14, R9
+	ADDQ  R14, AX
+	ADCQ  R9, BX
+
+	// d1 = h0 r1 + h1 r0 + h2 rs
+	MOVQ  R12, DX
+	MULXQ R8, R14, R8
+	ADDQ  R14, R15
+	ADCQ  R8, DI
+
+	// carry, and fold what is above 2^130
+	ADDQ BX, R15
+	ADCQ DI, R10
+	MOVQ AX, R8
+	MOVQ R15, R9
+	MOVQ R10, DX
+	SHRQ $0x02, DX
+	MOVQ R10, R14
+	ANDQ $-4, R14
+	ADDQ R14, DX
+	ANDQ $0x03, R10
+	ADDQ DX, R8
+	ADCQ $0x00, R9
+	ADCQ $0x00, R10
+	DECQ CX
+	JNZ  loop
+
+done:
+	MOVQ st+0(FP), DI
+	MOVQ R8, (DI)
+	MOVQ R9, 8(DI)
+	MOVQ R10, 16(DI)
+	RET
+
+// func polyBlocks512(st *byte, p *byte, blocks int)
+// Requires: AVX, AVX2, AVX512DQ, AVX512F, AVX512IFMA, AVX512VL
+TEXT ·polyBlocks512(SB), NOSPLIT, $0-24
+	MOVQ         st+0(FP), DI
+	MOVQ         p+8(FP), SI
+	MOVQ         blocks+16(FP), DX
+	MOVQ         $0x00000fffffffffff, AX
+	VPBROADCASTQ AX, Z28
+	MOVQ         $0x000003ffffffffff, AX
+	VPBROADCASTQ AX, Z29
+	MOVQ         $0x0000010000000000, AX
+	VPBROADCASTQ AX, Z30
+
+	// r in limbs, in every lane
+	VPBROADCASTQ 24(DI), Z23
+	VPBROADCASTQ 32(DI), Z24
+	VPANDQ       Z28, Z23, Z6
+	VPSRLQ       $0x2c, Z23, Z7
+	VPSLLQ       $0x14, Z24, Z8
+	VPTERNLOGQ   $0xa8, Z28, Z8, Z7
+	VPSRLQ       $0x18, Z24, Z8
+	VPSLLQ       $0x02, Z7, Z9
+	VPADDQ       Z7, Z9, Z9
+	VPSLLQ       $0x02, Z9, Z9
+	VPSLLQ       $0x02, Z8, Z10
+	VPADDQ       Z8, Z10, Z10
+	VPSLLQ       $0x02, Z10, Z10
+
+	// its powers: exponents 1 2, then 1 2 3 4, then 1 to 8, then 9 to 16
+	VMOVDQA64    Z6, Z11
+	VMOVDQA64    Z7, Z12
+	VMOVDQA64    Z8, Z13
+	VPXORQ       Z17, Z17, Z17
+	VPXORQ       Z18, Z18, Z18
+	VPXORQ       Z19, Z19, Z19
+	VPXORQ       Z20, Z20, Z20
+	VPXORQ       Z21, Z21, Z21
+	VPXORQ       Z22, Z22, Z22
+	VPMADD52LUQ  Z6, Z11, Z17
+	VPMADD52HUQ  Z6, Z11, Z20
+	VPMADD52LUQ  Z7, Z11, Z18
+	VPMADD52HUQ  Z7, Z11, Z21
+	VPMADD52LUQ  Z8, Z11, Z19
+	VPMADD52HUQ  Z8, Z11, Z22
+	VPMADD52LUQ  Z10, Z12, Z17
+	VPMADD52HUQ  Z10, Z12, Z20
+	VPMADD52LUQ  Z6, Z12, Z18
+	VPMADD52HUQ  Z6, Z12, Z21
+	VPMADD52LUQ  Z7, Z12, Z19
+	VPMADD52HUQ  Z7, Z12, Z22
+	VPMADD52LUQ  Z9, Z13, Z17
+	VPMADD52HUQ  Z9, Z13, Z20
+	VPMADD52LUQ  Z10, Z13, Z18
+	VPMADD52HUQ  Z10, Z13, Z21
+	VPMADD52LUQ  Z6, Z13, Z19
+	VPMADD52HUQ  Z6, Z13, Z22
+	VPSRLQ       $0x2c, Z17, Z27
+	VPSLLQ       $0x08, Z20, Z20
+	VPADDQ       Z27, Z18, Z18
+	VPADDQ       Z20, Z18, Z18
+	VPANDQ       Z28, Z17, Z14
+	VPSRLQ       $0x2c, Z18, Z27
+	VPSLLQ       $0x08, Z21, Z20
+	VPADDQ       Z27, Z19, Z19
+	VPADDQ       Z20, Z19, Z19
+	VPANDQ       Z28, Z18, Z15
+	VPSRLQ       $0x2a, Z19, Z27
+	VPSLLQ       $0x0a, Z22, Z20
+	VPADDQ       Z20, Z27, Z27
+	VPANDQ       Z29, Z19, Z16
+	VPSLLQ       $0x02, Z27, Z20
+	VPADDQ       Z27, Z20, Z20
+	VPADDQ       Z20, Z14, Z14
+	VPSRLQ       $0x2c, Z14, Z27
+	VPANDQ       Z28, Z14, Z14
+	VPADDQ       Z27, Z15, Z15
+	MOVL         $0x00000033, AX
+	KMOVW        AX, K1
+	VMOVDQA64    Z14, K1, Z11
+	VPBROADCASTQ X11, Z6
+	VMOVDQA64    Z15, K1, Z12
+	VPBROADCASTQ X12, Z7
+	VMOVDQA64    Z16, K1, Z13
+	VPBROADCASTQ X13, Z8
+	VPSLLQ       $0x02, Z7, Z9
+	VPADDQ       Z7, Z9, Z9
+	VPSLLQ       $0x02, Z9, Z9
+	VPSLLQ       $0x02, Z8, Z10
+	VPADDQ       Z8, Z10, Z10
+	VPSLLQ       $0x02, Z10, Z10
+	VPXORQ       Z17, Z17, Z17
+	VPXORQ       Z18, Z18, Z18
+	VPXORQ       Z19, Z19, Z19
+	VPXORQ       Z20, Z20, Z20
+	VPXORQ       Z21, Z21, Z21
+	VPXORQ       Z22, Z22, Z22
+	VPMADD52LUQ  Z6, Z11, Z17
+	VPMADD52HUQ  Z6, Z11, Z20
+	VPMADD52LUQ  Z7, Z11, Z18
+	VPMADD52HUQ  Z7, Z11, Z21
+	VPMADD52LUQ  Z8, Z11, Z19
+	VPMADD52HUQ  Z8, Z11, Z22
+	VPMADD52LUQ  Z10, Z12, Z17
+	VPMADD52HUQ  Z10, Z12, Z20
+	VPMADD52LUQ  Z6, Z12, Z18
+	VPMADD52HUQ  Z6, Z12, Z21
+	VPMADD52LUQ  Z7, Z12, Z19
+	VPMADD52HUQ  Z7, Z12, Z22
+	VPMADD52LUQ  Z9, Z13, Z17
+	VPMADD52HUQ  Z9, Z13, Z20
+	VPMADD52LUQ  Z10, Z13, Z18
+	VPMADD52HUQ  Z10, Z13, Z21
+	VPMADD52LUQ  Z6, Z13, Z19
+	VPMADD52HUQ  Z6, Z13, Z22
+	VPSRLQ       $0x2c, Z17, Z27
+	VPSLLQ       $0x08, Z20, Z20
+	VPADDQ       Z27, Z18, Z18
+	VPADDQ       Z20, Z18, Z18
+	VPANDQ       Z28, Z17, Z14
+	VPSRLQ       $0x2c, Z18, Z27
+	VPSLLQ       $0x08, Z21, Z20
+	VPADDQ       Z27, Z19, Z19
+	VPADDQ       Z20, Z19, Z19
+	VPANDQ       Z28, Z18, Z15
+	VPSRLQ       $0x2a, Z19, Z27
+	VPSLLQ       $0x0a, Z22, Z20
+	VPADDQ       Z20, Z27, Z27
+	VPANDQ       Z29, Z19, Z16
+	VPSLLQ       $0x02, Z27, Z20
+	VPADDQ       Z27, Z20, Z20
+	VPADDQ       Z20, Z14, Z14
+	VPSRLQ       $0x2c, Z14, Z27
+	VPANDQ       Z28, Z14, Z14
+	VPADDQ       Z27, Z15, Z15
+	MOVL         $0x0000000f, AX
+	KMOVW        AX, K1
+	VMOVDQA64    Z14, K1, Z11
+	VPBROADCASTQ X11, Z6
+	VMOVDQA64    Z15, K1, Z12
+	VPBROADCASTQ X12, Z7
+	VMOVDQA64    Z16, K1, Z13
+	VPBROADCASTQ X13, Z8
+	VPSLLQ       $0x02, Z7, Z9
+	VPADDQ       Z7, Z9, Z9
+	VPSLLQ       $0x02, Z9, Z9
+	VPSLLQ       $0x02, Z8, Z10
+	VPADDQ       Z8, Z10, Z10
+	VPSLLQ       $0x02, Z10, Z10
+	VPXORQ       Z17, Z17, Z17
+	VPXORQ       Z18, Z18, Z18
+	VPXORQ       Z19, Z19, Z19
+	VPXORQ       Z20, Z20, Z20
+	VPXORQ       Z21, Z21, Z21
+	VPXORQ       Z22, Z22, Z22
+	VPMADD52LUQ  Z6, Z11, Z17
+	VPMADD52HUQ  Z6, Z11, Z20
+	VPMADD52LUQ  Z7, Z11, Z18
+	VPMADD52HUQ  Z7, Z11, Z21
+	VPMADD52LUQ  Z8, Z11, Z19
+	VPMADD52HUQ  Z8, Z11, Z22
+	VPMADD52LUQ  Z10, Z12, Z17
+	VPMADD52HUQ  Z10, Z12, Z20
+	VPMADD52LUQ  Z6, Z12, Z18
+	VPMADD52HUQ  Z6, Z12, Z21
+	VPMADD52LUQ  Z7, Z12, Z19
+	VPMADD52HUQ  Z7, Z12, Z22
+	VPMADD52LUQ  Z9, Z13, Z17
+	VPMADD52HUQ  Z9, Z13, Z20
+	VPMADD52LUQ  Z10, Z13, Z18
+	VPMADD52HUQ  Z10, Z13, Z21
+	VPMADD52LUQ  Z6, Z13, Z19
+	VPMADD52HUQ  Z6, Z13, Z22
+	VPSRLQ       $0x2c, Z17, Z27
+	VPSLLQ       $0x08, Z20, Z20
+	VPADDQ       Z27, Z18, Z18
+	VPADDQ       Z20, Z18, Z18
+	VPANDQ       Z28, Z17, Z14
+	VPSRLQ       $0x2c, Z18, Z27
+	VPSLLQ       $0x08, Z21, Z20
+	VPADDQ       Z27, Z19, Z19
+	VPADDQ       Z20, Z19, Z19
+	VPANDQ       Z28, Z18, Z15
+	VPSRLQ       $0x2a, Z19, Z27
+	VPSLLQ       $0x0a, Z22, Z20
+	VPADDQ       Z20, Z27, Z27
+	VPANDQ       Z29, Z19, Z16
+	VPSLLQ       $0x02, Z27, Z20
+	VPADDQ       Z27, Z20, Z20
+	VPADDQ       Z20, Z14, Z14
+	VPSRLQ       $0x2c, Z14, Z27
+	VPANDQ       Z28, Z14, Z14
+	VPADDQ       Z27, Z15, Z15
+	MOVL         $0x00000055, AX
+	KMOVW        AX, K1
+	VMOVDQA64    Z14, K1, Z11
+	VPBROADCASTQ X11, Z6
+	VMOVDQA64    Z15, K1, Z12
+	VPBROADCASTQ X12, Z7
+	VMOVDQA64    Z16, K1, Z13
+	VPBROADCASTQ X13, Z8
+	VPSLLQ       $0x02, Z7, Z9
+	VPADDQ       Z7, Z9, Z9
+	VPSLLQ       $0x02, Z9, Z9
+	VPSLLQ       $0x02, Z8, Z10
+	VPADDQ       Z8, Z10, Z10
+	VPSLLQ       $0x02, Z10, Z10
+	VPXORQ       Z17, Z17, Z17
+	VPXORQ       Z18, Z18, Z18
+	VPXORQ       Z19, Z19, Z19
+	VPXORQ       Z20, Z20, Z20
+	VPXORQ       Z21, Z21, Z21
+	VPXORQ       Z22, Z22, Z22
+	VPMADD52LUQ  Z6, Z11, Z17
+	VPMADD52HUQ  Z6, Z11, Z20
+	VPMADD52LUQ  Z7, Z11, Z18
+	VPMADD52HUQ  Z7, Z11, Z21
+	VPMADD52LUQ  Z8, Z11, Z19
+	VPMADD52HUQ  Z8, Z11, Z22
+	VPMADD52LUQ  Z10, Z12, Z17
+	VPMADD52HUQ  Z10, Z12, Z20
+	VPMADD52LUQ  Z6, Z12, Z18
+	VPMADD52HUQ  Z6, Z12, Z21
+	VPMADD52LUQ  Z7, Z12, Z19
+	VPMADD52HUQ  Z7, Z12, Z22
+	VPMADD52LUQ  Z9, Z13, Z17
+	VPMADD52HUQ  Z9, Z13, Z20
+	VPMADD52LUQ  Z10, Z13, Z18
+	VPMADD52HUQ  Z10, Z13, Z21
+	VPMADD52LUQ  Z6, Z13, Z19
+	VPMADD52HUQ  Z6, Z13, Z22
+	VPSRLQ       $0x2c, Z17, Z27
+	VPSLLQ       $0x08, Z20, Z20
+	VPADDQ       Z27, Z18, Z18
+	VPADDQ       Z20, Z18, Z18
+	VPANDQ       Z28, Z17, Z14
+	VPSRLQ       $0x2c, Z18, Z27
+	VPSLLQ       $0x08, Z21, Z20
+	VPADDQ       Z27, Z19, Z19
+	VPADDQ       Z20, Z19, Z19
+	VPANDQ       Z28, Z18, Z15
+	VPSRLQ       $0x2a, Z19, Z27
+	VPSLLQ       $0x0a, Z22, Z20
+	VPADDQ       Z20, Z27, Z27
+	VPANDQ       Z29, Z19, Z16
+	VPSLLQ       $0x02, Z27, Z20
+	VPADDQ       Z27, Z20, Z20
+	VPADDQ       Z20, Z14, Z14
+	VPSRLQ       $0x2c, Z14, Z27
+	VPANDQ       Z28, Z14, Z14
+	VPADDQ       Z27, Z15, Z15
+	VPBROADCASTQ X14, Z6
+	VPBROADCASTQ X15, Z7
+	VPBROADCASTQ X16, Z8
+	VPSLLQ       $0x02, Z7, Z9
+	VPADDQ       Z7, Z9, Z9
+	VPSLLQ       $0x02, Z9, Z9
+	VPSLLQ       $0x02, Z8, Z10
+	VPADDQ       Z8, Z10, Z10
+	VPSLLQ       $0x02, Z10, Z10
+
+	// the first group: 1 to 16 blocks at the end of it
+	MOVQ        DX, CX
+	NEGQ        CX
+	ANDQ        $0x0f, CX
+	ADDQ        CX, DX
+	MOVQ        CX, BX
+	SHLQ        $0x04, CX
+	SUBQ        CX, SI
+	SHRQ        $0x03, CX
+	MOVL        $0xffffffff, R8
+	SHLL        CL, R8
+	KMOVW       R8, K1
+	SHRL        $0x08, R8
+	KMOVW       R8, K2
+	SHRL        $0x08, R8
+	KMOVW       R8, K3
+	SHRL        $0x08, R8
+	KMOVW       R8, K4
+	VMOVDQU64.Z (SI), K1, Z17
+	VMOVDQU64.Z 64(SI), K2, Z18
+	VPUNPCKLQDQ Z18, Z17, Z23
+	VPUNPCKHQDQ Z18, Z17, Z24
+	VMOVDQA64.Z Z30, K1, Z20
+	VMOVDQA64.Z Z30, K2, Z21
+	VPUNPCKLQDQ Z21, Z20, Z20
+	VPANDQ      Z28, Z23, Z0
+	VPSRLQ      $0x2c, Z23, Z1
+	VPSLLQ      $0x14, Z24, Z2
+	VPTERNLOGQ  $0xa8, Z28, Z2, Z1
+	VPSRLQ      $0x18, Z24, Z2
+	VPADDQ      Z20, Z2, Z2
+	VMOVDQU64.Z 128(SI), K3, Z17
+	VMOVDQU64.Z 192(SI), K4, Z18
+	VPUNPCKLQDQ Z18, Z17, Z23
+	VPUNPCKHQDQ Z18, Z17, Z24
+	VMOVDQA64.Z Z30, K3, Z20
+	VMOVDQA64.Z Z30, K4, Z21
+	VPUNPCKLQDQ Z21, Z20, Z20
+	VPANDQ      Z28, Z23, Z3
+	VPSRLQ      $0x2c, Z23, Z4
+	VPSLLQ      $0x14, Z24, Z5
+	VPTERNLOGQ  $0xa8, Z28, Z5, Z4
+	VPSRLQ      $0x18, Z24, Z5
+	VPADDQ      Z20, Z5, Z5
+
+	// the state so far belongs to the first block that is there
+	MOVQ         BX, CX
+	ANDQ         $0x03, CX
+	ADDQ         CX, CX
+	MOVQ         BX, AX
+	SHRQ         $0x02, AX
+	ANDQ         $0x01, AX
+	ADDQ         AX, CX
+	SHRQ         $0x03, BX
+	SHLQ         $0x03, BX
+	ADDQ         BX, CX
+	MOVL         $0x00000001, AX
+	SHLL         CL, AX
+	KMOVW        AX, K1
+	SHRL         $0x08, AX
+	KMOVW        AX, K2
+	VPBROADCASTQ (DI), Z23
+	VPBROADCASTQ 8(DI), Z24
+	VPBROADCASTQ 16(DI), Z27
+	VPANDQ       Z28, Z23, Z17
+	VPSRLQ       $0x2c, Z23, Z18
+	VPSLLQ       $0x14, Z24, Z19
+	VPTERNLOGQ   $0xa8, Z28, Z19, Z18
+	VPSRLQ       $0x18, Z24, Z19
+	VPSLLQ       $0x28, Z27, Z27
+	VPADDQ       Z27, Z19, Z19
+	VPADDQ       Z17, Z0, K1, Z0
+	VPADDQ       Z17, Z3, K2, Z3
+	VPADDQ       Z18, Z1, K1, Z1
+	VPADDQ       Z18, Z4, K2, Z4
+	VPADDQ       Z19, Z2, K1, Z2
+	VPADDQ       Z19, Z5, K2, Z5
+
+loop:
+	SUBQ        $0x10, DX
+	JZ          end
+	ADDQ        $0x00000100, SI
+	VPXORQ      Z17, Z17, Z17
+	VPXORQ      Z18, Z18, Z18
+	VPXORQ      Z19, Z19, Z19
+	VPXORQ      Z20, Z20, Z20
+	VPXORQ      Z21, Z21, Z21
+	VPXORQ      Z22, Z22, Z22
+	VPMADD52LUQ Z6, Z0, Z17
+	VPMADD52HUQ Z6, Z0, Z20
+	VPMADD52LUQ Z7, Z0, Z18
+	VPMADD52HUQ Z7, Z0, Z21
+	VPMADD52LUQ Z8, Z0, Z19
+	VPMADD52HUQ Z8, Z0, Z22
+	VPMADD52LUQ Z10, Z1, Z17
+	VPMADD52HUQ Z10, Z1, Z20
+	VPMADD52LUQ Z6, Z1, Z18
+	VPMADD52HUQ Z6, Z1, Z21
+	VPMADD52LUQ Z7, Z1, Z19
+	VPMADD52HUQ Z7, Z1, Z22
+	VPMADD52LUQ Z9, Z2, Z17
+	VPMADD52HUQ Z9, Z2, Z20
+	VPMADD52LUQ Z10, Z2, Z18
+	VPMADD52HUQ Z10, Z2, Z21
+	VPMADD52LUQ Z6, Z2, Z19
+	VPMADD52HUQ Z6, Z2, Z22
+	VMOVDQU64   (SI), Z25
+	VMOVDQU64   64(SI), Z26
+	VPUNPCKLQDQ Z26, Z25, Z23
+	VPUNPCKHQDQ Z26, Z25, Z24
+	VPSRLQ      $0x2c, Z17, Z27
+	VPSLLQ      $0x08, Z20, Z20
+	VPADDQ      Z27, Z18, Z18
+	VPADDQ      Z20, Z18, Z18
+	VPANDQ      Z28, Z17, Z0
+	VPSRLQ      $0x2c, Z18, Z27
+	VPSLLQ      $0x08, Z21, Z20
+	VPADDQ      Z27, Z19, Z19
+	VPADDQ      Z20, Z19, Z19
+	VPANDQ      Z28, Z18, Z1
+	VPSRLQ      $0x2a, Z19, Z27
+	VPSLLQ      $0x0a, Z22, Z20
+	VPADDQ      Z20, Z27, Z27
+	VPANDQ      Z29, Z19, Z2
+	VPSLLQ      $0x02, Z27, Z20
+	VPADDQ      Z27, Z20, Z20
+	VPADDQ      Z20, Z0, Z0
+	VPSRLQ      $0x2c, Z0, Z27
+	VPANDQ      Z28, Z0, Z0
+	VPADDQ      Z27, Z1, Z1
+	VPANDQ      Z28, Z23, Z20
+	VPSRLQ      $0x2c, Z23, Z21
+	VPSLLQ      $0x14, Z24, Z22
+	VPTERNLOGQ  $0xa8, Z28, Z22, Z21
+	VPSRLQ      $0x18, Z24, Z22
+	VPADDQ      Z20, Z0, Z0
+	VPADDQ      Z21, Z1, Z1
+	VPADDQ      Z30, Z2, Z2
+	VPADDQ      Z22, Z2, Z2
+	VPXORQ      Z17, Z17, Z17
+	VPXORQ      Z18, Z18, Z18
+	VPXORQ      Z19, Z19, Z19
+	VPXORQ      Z20, Z20, Z20
+	VPXORQ      Z21, Z21, Z21
+	VPXORQ      Z22, Z22, Z22
+	VPMADD52LUQ Z6, Z3, Z17
+	VPMADD52HUQ Z6, Z3, Z20
+	VPMADD52LUQ Z7, Z3, Z18
+	VPMADD52HUQ Z7, Z3, Z21
+	VPMADD52LUQ Z8, Z3, Z19
+	VPMADD52HUQ Z8, Z3, Z22
+	VPMADD52LUQ Z10, Z4, Z17
+	VPMADD52HUQ Z10, Z4, Z20
+	VPMADD52LUQ Z6, Z4, Z18
+	VPMADD52HUQ Z6, Z4, Z21
+	VPMADD52LUQ Z7, Z4, Z19
+	VPMADD52HUQ Z7, Z4, Z22
+	VPMADD52LUQ Z9, Z5, Z17
+	VPMADD52HUQ Z9, Z5, Z20
+	VPMADD52LUQ Z10, Z5, Z18
+	VPMADD52HUQ Z10, Z5, Z21
+	VPMADD52LUQ Z6, Z5, Z19
+	VPMADD52HUQ Z6, Z5, Z22
+	VMOVDQU64   128(SI), Z25
+	VMOVDQU64   192(SI), Z26
+	VPUNPCKLQDQ Z26, Z25, Z23
+	VPUNPCKHQDQ Z26, Z25, Z24
+	VPSRLQ      $0x2c, Z17, Z27
+	VPSLLQ      $0x08, Z20, Z20
+	VPADDQ      Z27, Z18, Z18
+	VPADDQ      Z20, Z18, Z18
+	VPANDQ      Z28, Z17, Z3
+	VPSRLQ      $0x2c, Z18, Z27
+	VPSLLQ      $0x08, Z21, Z20
+	VPADDQ      Z27, Z19, Z19
+	VPADDQ      Z20, Z19, Z19
+	VPANDQ      Z28, Z18, Z4
+	VPSRLQ      $0x2a, Z19, Z27
+	VPSLLQ      $0x0a, Z22, Z20
+	VPADDQ      Z20, Z27, Z27
+	VPANDQ      Z29, Z19, Z5
+	VPSLLQ      $0x02, Z27, Z20
+	VPADDQ      Z27, Z20, Z20
+	VPADDQ      Z20, Z3, Z3
+	VPSRLQ      $0x2c, Z3, Z27
+	VPANDQ      Z28, Z3, Z3
+	VPADDQ      Z27, Z4, Z4
+	VPANDQ      Z28, Z23, Z20
+	VPSRLQ      $0x2c, Z23, Z21
+	VPSLLQ      $0x14, Z24, Z22
+	VPTERNLOGQ  $0xa8, Z28, Z22, Z21
+	VPSRLQ      $0x18, Z24, Z22
+	VPADDQ      Z20, Z3, Z3
+	VPADDQ      Z21, Z4, Z4
+	VPADDQ      Z30, Z5, Z5
+	VPADDQ      Z22, Z5, Z5
+	JMP         loop
+
+end:
+	// A times r^16 … r^9, B times r^8 … r^1, all lanes together
+	VMOVDQA64     Z14, Z6
+	VMOVDQA64     Z15, Z7
+	VMOVDQA64     Z16, Z8
+	VPSLLQ        $0x02, Z7, Z9
+	VPADDQ        Z7, Z9, Z9
+	VPSLLQ        $0x02, Z9, Z9
+	VPSLLQ        $0x02, Z8, Z10
+	VPADDQ        Z8, Z10, Z10
+	VPSLLQ        $0x02, Z10, Z10
+	VPXORQ        Z17, Z17, Z17
+	VPXORQ        Z18, Z18, Z18
+	VPXORQ        Z19, Z19, Z19
+	VPXORQ        Z20, Z20, Z20
+	VPXORQ        Z21, Z21, Z21
+	VPXORQ        Z22, Z22, Z22
+	VPMADD52LUQ   Z6, Z0, Z17
+	VPMADD52HUQ   Z6, Z0, Z20
+	VPMADD52LUQ   Z7, Z0, Z18
+	VPMADD52HUQ   Z7, Z0, Z21
+	VPMADD52LUQ   Z8, Z0, Z19
+	VPMADD52HUQ   Z8, Z0, Z22
+	VPMADD52LUQ   Z10, Z1, Z17
+	VPMADD52HUQ   Z10, Z1, Z20
+	VPMADD52LUQ   Z6, Z1, Z18
+	VPMADD52HUQ   Z6, Z1, Z21
+	VPMADD52LUQ   Z7, Z1, Z19
+	VPMADD52HUQ   Z7, Z1, Z22
+	VPMADD52LUQ   Z9, Z2, Z17
+	VPMADD52HUQ   Z9, Z2, Z20
+	VPMADD52LUQ   Z10, Z2, Z18
+	VPMADD52HUQ   Z10, Z2, Z21
+	VPMADD52LUQ   Z6, Z2, Z19
+	VPMADD52HUQ   Z6, Z2, Z22
+	VMOVDQA64     Z11, Z6
+	VMOVDQA64     Z12, Z7
+	VMOVDQA64     Z13, Z8
+	VPSLLQ        $0x02, Z7, Z9
+	VPADDQ        Z7, Z9, Z9
+	VPSLLQ        $0x02, Z9, Z9
+	VPSLLQ        $0x02, Z8, Z10
+	VPADDQ        Z8, Z10, Z10
+	VPSLLQ        $0x02, Z10, Z10
+	VPMADD52LUQ   Z6, Z3, Z17
+	VPMADD52HUQ   Z6, Z3, Z20
+	VPMADD52LUQ   Z7, Z3, Z18
+	VPMADD52HUQ   Z7, Z3, Z21
+	VPMADD52LUQ   Z8, Z3, Z19
+	VPMADD52HUQ   Z8, Z3, Z22
+	VPMADD52LUQ   Z10, Z4, Z17
+	VPMADD52HUQ   Z10, Z4, Z20
+	VPMADD52LUQ   Z6, Z4, Z18
+	VPMADD52HUQ   Z6, Z4, Z21
+	VPMADD52LUQ   Z7, Z4, Z19
+	VPMADD52HUQ   Z7, Z4, Z22
+	VPMADD52LUQ   Z9, Z5, Z17
+	VPMADD52HUQ   Z9, Z5, Z20
+	VPMADD52LUQ   Z10, Z5, Z18
+	VPMADD52HUQ   Z10, Z5, Z21
+	VPMADD52LUQ   Z6, Z5, Z19
+	VPMADD52HUQ   Z6, Z5, Z22
+	VPSRLQ        $0x2c, Z17, Z27
+	VPSLLQ        $0x08, Z20, Z20
+	VPADDQ        Z27, Z18, Z18
+	VPADDQ        Z20, Z18, Z18
+	VPANDQ        Z28, Z17, Z0
+	VPSRLQ        $0x2c, Z18, Z27
+	VPSLLQ        $0x08, Z21, Z20
+	VPADDQ        Z27, Z19, Z19
+	VPADDQ        Z20, Z19, Z19
+	VPANDQ        Z28, Z18, Z1
+	VPSRLQ        $0x2a, Z19, Z27
+	VPSLLQ        $0x0a, Z22, Z20
+	VPADDQ        Z20, Z27, Z27
+	VPANDQ        Z29, Z19, Z2
+	VPSLLQ        $0x02, Z27, Z20
+	VPADDQ        Z27, Z20, Z20
+	VPADDQ        Z20, Z0, Z0
+	VPSRLQ        $0x2c, Z0, Z27
+	VPANDQ        Z28, Z0, Z0
+	VPADDQ        Z27, Z1, Z1
+	VEXTRACTI64X4 $0x01, Z0, Y23
+	VPADDQ        Y23, Y0, Y0
+	VEXTRACTI64X4 $0x01, Z1, Y24
+	VPADDQ        Y24, Y1, Y1
+	VEXTRACTI64X4 $0x01, Z2, Y25
+	VPADDQ        Y25, Y2, Y2
+	VEXTRACTI64X2 $0x01, Y0, X23
+	VPADDQ        X23, X0, X0
+	VEXTRACTI64X2 $0x01, Y1, X24
+	VPADDQ        X24, X1, X1
+	VEXTRACTI64X2 $0x01, Y2, X25
+	VPADDQ        X25, X2, X2
+	VPSRLDQ       $0x08, X0, X23
+	VPADDQ        X23, X0, X0
+	VPSRLDQ       $0x08, X1, X24
+	VPADDQ        X24, X1, X1
+	VPSRLDQ       $0x08, X2, X25
+	VPADDQ        X25, X2, X2
+
+	// back to words of 64 bits: l0 + 2^44 l1 + 2^88 l2
+	VMOVQ X0, R8
+	VMOVQ X1, R9
+	VMOVQ X2, R10
+	MOVQ  R9, R11
+	SHLQ  $0x2c, R9
+	SHRQ  $0x14, R11
+	MOVQ  R10, R12
+	SHLQ  $0x18, R10
+	SHRQ  $0x28, R12
+	ADDQ  R9, R8
+	ADCQ  R10, R11
+	ADCQ  $0x00, R12
+	MOVQ  R12, R13
+	ANDQ  $0x03, R12
+	SHRQ  $0x02, R13
+	LEAQ  (R13)(R13*4), R13
+	ADDQ  R13, R8
+	ADCQ  $0x00, R11
+	ADCQ  $0x00, R12
+	MOVQ  R8, (DI)
+	MOVQ  R11, 8(DI)
+	MOVQ  R12, 16(DI)
+	VZEROUPPER
+	RET

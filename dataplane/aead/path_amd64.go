@@ -57,7 +57,10 @@ func available() path {
 }
 
 func newImpl(p path, suite Suite, key []byte) keyImpl {
-	if p == pathAVX512 && suite != ChaCha20Poly1305 {
+	if p == pathAVX512 && suite == ChaCha20Poly1305 {
+		return newChaCha(p, key)
+	}
+	if p == pathAVX512 {
 		return newGCM512(key)
 	}
 	return newGeneric(suite, key)

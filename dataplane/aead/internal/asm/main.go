@@ -20,6 +20,9 @@ func main() {
 	cpu()
 	gcmShared()
 	gcm512()
+	chacha512()
+	polyScalar()
+	poly512()
 	Generate()
 }
 
