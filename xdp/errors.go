@@ -24,7 +24,9 @@ func explain(doing string, err error) error {
 		hint = "run as root, or give the program CAP_BPF, CAP_NET_ADMIN and CAP_NET_RAW"
 	case errors.Is(err, ebpf.ErrNotSupported):
 		hint = "this kernel lacks the feature: use kernel 6.6 or newer"
-	case errors.Is(err, syscall.ENODEV):
+	case errors.Is(err, syscall.ENETDOWN):
+		hint = "the interface is down: bring it up with `ip link set DEV up`"
+	case errors.Is(err, syscall.ENODEV), errors.Is(err, syscall.ENXIO):
 		hint = "the interface is gone: look for it with `ip link`"
 	case errors.Is(err, syscall.ENOMEM), errors.Is(err, syscall.ENOBUFS):
 		hint = "too little memory may be locked: raise it with `ulimit -l unlimited` or LimitMEMLOCK=infinity"

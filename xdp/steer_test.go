@@ -1,4 +1,4 @@
-package xdp
+package xdp_test
 
 import (
 	"bytes"
@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"dssn/internal/need"
+	"dssn/xdp"
+	"dssn/xdp/xdptest"
 )
 
 // steerLab is three namespaces in a line, addressed as the lab's nodes 1, 2, 3:
@@ -19,28 +21,28 @@ import (
 //
 // Node 2 is the kernel's own: it shifts carriers to 5f00:d55:2::/48 and forwards.
 // csum on makes node 1 finish its checksums, as a NIC without offload would.
-func steerLab(t *testing.T) (one, three *netns) {
-	one, two, three := newNetns(t), newNetns(t), newNetns(t)
-	veth(t, one, "a1", two, "a2")
-	veth(t, two, "b2", three, "b3")
-	for _, n := range []*netns{one, two, three} {
-		n.sysctl(t, "net/ipv6/conf/all/forwarding", "1")
-		n.sysctl(t, "net/ipv6/conf/all/seg6_enabled", "1")
+func steerLab(t *testing.T) (one, three *xdptest.Netns) {
+	one, two, three := xdptest.NewNetns(t), xdptest.NewNetns(t), xdptest.NewNetns(t)
+	xdptest.Veth(t, one, "a1", two, "a2")
+	xdptest.Veth(t, two, "b2", three, "b3")
+	for _, n := range []*xdptest.Netns{one, two, three} {
+		n.Sysctl(t, "net/ipv6/conf/all/forwarding", "1")
+		n.Sysctl(t, "net/ipv6/conf/all/seg6_enabled", "1")
 	}
-	one.ip(t, "addr", "add", "fd00:a::1/64", "dev", "a1", "nodad")
-	two.ip(t, "addr", "add", "fd00:a::2/64", "dev", "a2", "nodad")
-	two.ip(t, "addr", "add", "fd00:b::2/64", "dev", "b2", "nodad")
-	three.ip(t, "addr", "add", "fd00:b::3/64", "dev", "b3", "nodad")
-	one.ip(t, "addr", "add", "5f00:d55:1::/128", "dev", "lo", "nodad")
-	three.ip(t, "addr", "add", "5f00:d55:3::/128", "dev", "lo", "nodad")
-	one.ip(t, "route", "add", "5f00:d55::/32", "via", "fd00:a::2")
-	three.ip(t, "route", "add", "5f00:d55::/32", "via", "fd00:b::2")
-	two.ip(t, "route", "add", "5f00:d55:1::/48", "via", "fd00:a::1")
-	two.ip(t, "route", "add", "5f00:d55:3::/48", "via", "fd00:b::3")
-	need.Kernel(t, "seg6local End with next-csid", two.try("ip", "-6", "route", "add", "5f00:d55:2::/48", "encap", "seg6local",
+	one.IP(t, "addr", "add", "fd00:a::1/64", "dev", "a1", "nodad")
+	two.IP(t, "addr", "add", "fd00:a::2/64", "dev", "a2", "nodad")
+	two.IP(t, "addr", "add", "fd00:b::2/64", "dev", "b2", "nodad")
+	three.IP(t, "addr", "add", "fd00:b::3/64", "dev", "b3", "nodad")
+	one.IP(t, "addr", "add", "5f00:d55:1::/128", "dev", "lo", "nodad")
+	three.IP(t, "addr", "add", "5f00:d55:3::/128", "dev", "lo", "nodad")
+	one.IP(t, "route", "add", "5f00:d55::/32", "via", "fd00:a::2")
+	three.IP(t, "route", "add", "5f00:d55::/32", "via", "fd00:b::2")
+	two.IP(t, "route", "add", "5f00:d55:1::/48", "via", "fd00:a::1")
+	two.IP(t, "route", "add", "5f00:d55:3::/48", "via", "fd00:b::3")
+	need.Kernel(t, "seg6local End with next-csid", two.Try("ip", "-6", "route", "add", "5f00:d55:2::/48", "encap", "seg6local",
 		"action", "End", "flavors", "next-csid", "lblen", "32", "nflen", "16", "dev", "a2"))
 	for _, off := range []string{"tx", "gso", "tso"} {
-		one.try("ethtool", "-K", "a1", off, "off")
+		one.Try("ethtool", "-K", "a1", off, "off")
 	}
 	return one, three
 }
@@ -51,10 +53,10 @@ var (
 )
 
 // receive opens a UDP socket in n and returns a function that collects what came.
-func receive(t *testing.T, n *netns, port int) (next func() ([]byte, error)) {
+func receive(t *testing.T, n *xdptest.Netns, port int) (next func() ([]byte, error)) {
 	t.Helper()
 	var c *net.UDPConn
-	n.do(t, func() error {
+	n.Do(t, func() error {
 		var err error
 		c, err = net.ListenUDP("udp6", &net.UDPAddr{IP: net.IP(nodeThree.AsSlice()), Port: port})
 		return err
@@ -68,10 +70,10 @@ func receive(t *testing.T, n *netns, port int) (next func() ([]byte, error)) {
 	}
 }
 
-func dialFrom(t *testing.T, n *netns, port int) *net.UDPConn {
+func dialFrom(t *testing.T, n *xdptest.Netns, port int) *net.UDPConn {
 	t.Helper()
 	var c *net.UDPConn
-	n.do(t, func() error {
+	n.Do(t, func() error {
 		var err error
 		c, err = net.DialUDP("udp6", nil, &net.UDPAddr{IP: net.IP(nodeThree.AsSlice()), Port: port})
 		return err
@@ -85,8 +87,8 @@ func TestSteeredPacketsPassTheMiddleAndKeepTheirChecksum(t *testing.T) {
 	one, three := steerLab(t)
 	next := receive(t, three, 4789)
 
-	var s *Steer
-	one.do(t, func() (err error) { s, err = AttachSteer(one.ifindex(t, "a1")); return err })
+	var s *xdp.Steer
+	one.Do(t, func() (err error) { s, err = xdp.AttachSteer(one.Ifindex(t, "a1")); return err })
 	defer s.Close()
 	if err := s.Set(nodeThree, byTwo); err != nil {
 		t.Fatal(err)
@@ -100,7 +102,7 @@ func TestSteeredPacketsPassTheMiddleAndKeepTheirChecksum(t *testing.T) {
 		}
 		got, err := next()
 		if err != nil {
-			t.Fatalf("packet %d did not arrive: %v\n%s", i, err, three.snmp(t, "Udp6InCsumErrors"))
+			t.Fatalf("packet %d did not arrive: %v\n%s", i, err, three.SNMP(t, "Udp6InCsumErrors"))
 		}
 		if !bytes.Equal(got, msg) {
 			t.Fatalf("packet %d arrived as %d bytes, sent %d", i, len(got), len(msg))
@@ -131,16 +133,16 @@ func TestSteeredSegmentationOffloadArrivesWhole(t *testing.T) {
 	need.Root(t)
 	one, three := steerLab(t)
 	next := receive(t, three, 4789)
-	var s *Steer
-	one.do(t, func() (err error) { s, err = AttachSteer(one.ifindex(t, "a1")); return err })
+	var s *xdp.Steer
+	one.Do(t, func() (err error) { s, err = xdp.AttachSteer(one.Ifindex(t, "a1")); return err })
 	defer s.Close()
 	if err := s.Set(nodeThree, byTwo); err != nil {
 		t.Fatal(err)
 	}
 	for _, offload := range []string{"off", "on"} {
-		one.try("ethtool", "-K", "a1", "tx", offload)
-		one.try("ethtool", "-K", "a1", "gso", offload)
-		one.try("ethtool", "-K", "a1", "tx-udp-segmentation", offload)
+		one.Try("ethtool", "-K", "a1", "tx", offload)
+		one.Try("ethtool", "-K", "a1", "gso", offload)
+		one.Try("ethtool", "-K", "a1", "tx-udp-segmentation", offload)
 		c := dialFrom(t, one, 4789)
 		raw, err := c.SyscallConn()
 		if err != nil {
@@ -161,7 +163,7 @@ func TestSteeredSegmentationOffloadArrivesWhole(t *testing.T) {
 		for i := range count {
 			got, err := next()
 			if err != nil {
-				t.Fatalf("offload %s: segment %d did not arrive: %v\n%s", offload, i, err, three.snmp(t, "Udp6InCsumErrors"))
+				t.Fatalf("offload %s: segment %d did not arrive: %v\n%s", offload, i, err, three.SNMP(t, "Udp6InCsumErrors"))
 			}
 			if !bytes.Equal(got, msg[i*size:(i+1)*size]) {
 				t.Fatalf("offload %s: segment %d arrived changed (%d bytes)", offload, i, len(got))
@@ -176,13 +178,13 @@ func TestSteeringLeavesICMPAloneUnlessAllIsAsked(t *testing.T) {
 	need.Tool(t, "ping")
 	one, _ := steerLab(t)
 	for _, all := range []bool{false, true} {
-		var s *Steer
-		one.do(t, func() (err error) { s, err = NewSteer(SteerOptions{AllProtocols: all}); return err })
-		one.do(t, func() error { return s.Attach(one.ifindex(t, "a1")) })
+		var s *xdp.Steer
+		one.Do(t, func() (err error) { s, err = xdp.NewSteer(xdp.SteerOptions{AllProtocols: all}); return err })
+		one.Do(t, func() error { return s.Attach(one.Ifindex(t, "a1")) })
 		if err := s.Set(nodeThree, byTwo); err != nil {
 			t.Fatal(err)
 		}
-		if err := one.try("ping", "-6", "-c", "2", "-i", "0.1", "-W", "2", nodeThree.String()); err != nil {
+		if err := one.Try("ping", "-6", "-c", "2", "-i", "0.1", "-W", "2", nodeThree.String()); err != nil {
 			t.Errorf("AllProtocols %v: %v", all, err)
 		}
 		c, _ := s.Counters()
@@ -198,21 +200,21 @@ func TestSteerViaLeavesByTheNamedFirstHop(t *testing.T) {
 	one, three := steerLab(t)
 	next := receive(t, three, 4789)
 	// The host's own route to node 3 leads into a dead end.
-	deadEnd := newNetns(t)
-	veth(t, one, "d1", deadEnd, "d2")
-	one.ip(t, "addr", "add", "fd00:d::1/64", "dev", "d1", "nodad")
-	one.ip(t, "route", "add", "5f00:d55:3::/48", "via", "fd00:d::2")
-	one.ip(t, "neigh", "add", "fd00:d::2", "lladdr", "02:00:00:00:00:99", "dev", "d1")
+	deadEnd := xdptest.NewNetns(t)
+	xdptest.Veth(t, one, "d1", deadEnd, "d2")
+	one.IP(t, "addr", "add", "fd00:d::1/64", "dev", "d1", "nodad")
+	one.IP(t, "route", "add", "5f00:d55:3::/48", "via", "fd00:d::2")
+	one.IP(t, "neigh", "add", "fd00:d::2", "lladdr", "02:00:00:00:00:99", "dev", "d1")
 
-	var s *Steer
-	one.do(t, func() (err error) { s, err = AttachSteer(one.ifindex(t, "d1")); return err })
+	var s *xdp.Steer
+	one.Do(t, func() (err error) { s, err = xdp.AttachSteer(one.Ifindex(t, "d1")); return err })
 	defer s.Close()
-	one.do(t, func() error { return s.Attach(one.ifindex(t, "a1")) })
+	one.Do(t, func() error { return s.Attach(one.Ifindex(t, "a1")) })
 	c := dialFrom(t, one, 4789)
 	// First by the host's route to the carrier, which also resolves the
 	// neighbour; then by the neighbour's address, which needs no route.
 	for _, nexthop := range []netip.Addr{{}, netip.MustParseAddr("fd00:a::2")} {
-		if err := s.SetVia(nodeThree, byTwo, one.ifindex(t, "a1"), nexthop); err != nil {
+		if err := s.SetVia(nodeThree, byTwo, one.Ifindex(t, "a1"), nexthop); err != nil {
 			t.Fatal(err)
 		}
 		for i := range 5 {
@@ -228,13 +230,13 @@ func TestSteerViaLeavesByTheNamedFirstHop(t *testing.T) {
 
 func TestSteerRefusesWhatItCannotDo(t *testing.T) {
 	need.Root(t)
-	n := newNetns(t)
-	n.do(t, func() error {
-		if s, err := AttachSteer(1 << 20); err == nil {
+	n := xdptest.NewNetns(t)
+	n.Do(t, func() error {
+		if s, err := xdp.AttachSteer(1 << 20); err == nil {
 			s.Close()
 			t.Error("attached to an interface that does not exist")
 		}
-		s, err := NewSteer(SteerOptions{})
+		s, err := xdp.NewSteer(xdp.SteerOptions{})
 		if err != nil {
 			return err
 		}

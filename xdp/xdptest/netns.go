@@ -1,4 +1,4 @@
-package xdp
+package xdptest
 
 import (
 	"fmt"
@@ -13,11 +13,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// netns is an unnamed network namespace: it exists while its file is open, so
+// Netns is an unnamed network namespace: it exists while its file is open, so
 // nothing of it can outlive the test.
-type netns struct{ file *os.File }
+type Netns struct{ file *os.File }
 
-func newNetns(t testing.TB) *netns {
+// NewNetns makes an empty namespace with its loopback up and no
+// duplicate-address detection; it skips where that is not allowed.
+func NewNetns(t testing.TB) *Netns {
 	t.Helper()
 	done := make(chan *os.File)
 	var err error
@@ -37,15 +39,15 @@ func newNetns(t testing.TB) *netns {
 	if err != nil {
 		t.Skipf("needs network namespaces: %v", err)
 	}
-	n := &netns{f}
+	n := &Netns{f}
 	t.Cleanup(func() { f.Close() })
-	n.sysctl(t, "net/ipv6/conf/default/accept_dad", "0")
-	n.ip(t, "link", "set", "lo", "up")
+	n.Sysctl(t, "net/ipv6/conf/default/accept_dad", "0")
+	n.IP(t, "link", "set", "lo", "up")
 	return n
 }
 
-// do runs f on a thread inside the namespace; sockets it opens stay there.
-func (n *netns) do(t testing.TB, f func() error) {
+// Do runs f on a thread inside the namespace; sockets it opens stay there.
+func (n *Netns) Do(t testing.TB, f func() error) {
 	t.Helper()
 	done := make(chan error)
 	go func() {
@@ -61,16 +63,17 @@ func (n *netns) do(t testing.TB, f func() error) {
 	}
 }
 
-// try runs a program inside the namespace.
-func (n *netns) try(name string, args ...string) (err error) {
-	out, err := n.output(name, args...)
+// Try runs a program inside the namespace.
+func (n *Netns) Try(name string, args ...string) (err error) {
+	out, err := n.Output(name, args...)
 	if err != nil {
 		return fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, out)
 	}
 	return nil
 }
 
-func (n *netns) output(name string, args ...string) (out []byte, err error) {
+// Output is Try with what the program printed.
+func (n *Netns) Output(name string, args ...string) (out []byte, err error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -83,22 +86,23 @@ func (n *netns) output(name string, args ...string) (out []byte, err error) {
 	return out, err
 }
 
-func (n *netns) ip(t testing.TB, args ...string) {
+// IP runs ip -6 inside the namespace.
+func (n *Netns) IP(t testing.TB, args ...string) {
 	t.Helper()
-	if err := n.try("ip", append([]string{"-6"}, args...)...); err != nil {
+	if err := n.Try("ip", append([]string{"-6"}, args...)...); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// sysctl writes a setting under /proc/sys of the namespace.
-func (n *netns) sysctl(t testing.TB, name, value string) {
+// Sysctl writes a setting under /proc/sys of the namespace.
+func (n *Netns) Sysctl(t testing.TB, name, value string) {
 	t.Helper()
-	n.do(t, func() error { return os.WriteFile(filepath.Join("/proc/sys", name), []byte(value), 0) })
+	n.Do(t, func() error { return os.WriteFile(filepath.Join("/proc/sys", name), []byte(value), 0) })
 }
 
-// snmp returns the lines of the namespace's IPv6 counters that contain word.
-func (n *netns) snmp(t testing.TB, word string) (found string) {
-	n.do(t, func() error {
+// SNMP returns the lines of the namespace's IPv6 counters that contain word.
+func (n *Netns) SNMP(t testing.TB, word string) (found string) {
+	n.Do(t, func() error {
 		// /proc/net is the main thread's; this thread's is its own.
 		b, err := os.ReadFile("/proc/thread-self/net/snmp6")
 		for _, l := range strings.Split(string(b), "\n") {
@@ -111,9 +115,10 @@ func (n *netns) snmp(t testing.TB, word string) (found string) {
 	return found
 }
 
-func (n *netns) ifindex(t testing.TB, name string) (index int) {
+// Ifindex finds an interface of the namespace.
+func (n *Netns) Ifindex(t testing.TB, name string) (index int) {
 	t.Helper()
-	n.do(t, func() error {
+	n.Do(t, func() error {
 		i, err := net.InterfaceByName(name)
 		if err != nil {
 			return fmt.Errorf("interface %s: %w", name, err)
@@ -124,17 +129,24 @@ func (n *netns) ifindex(t testing.TB, name string) (index int) {
 	return index
 }
 
-// veth joins two namespaces by a pair of interfaces, up and with no
+// Veth joins two namespaces by a pair of interfaces, up and with no
 // duplicate-address detection.
-func veth(t testing.TB, a *netns, nameA string, b *netns, nameB string, options ...string) {
+func Veth(t testing.TB, a *Netns, nameA string, b *Netns, nameB string, options ...string) {
 	t.Helper()
 	// The other end is named by a descriptor that the child process inherits:
 	// there is no name in /run/netns to leave behind.
 	b2 := fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), b.file.Fd())
 	args := append([]string{"link", "add", nameA}, options...)
 	args = append(args, "type", "veth", "peer", "name", nameB)
-	a.ip(t, args...)
-	a.ip(t, "link", "set", nameB, "netns", b2)
-	a.ip(t, "link", "set", nameA, "up")
-	b.ip(t, "link", "set", nameB, "up")
+	a.IP(t, args...)
+	a.IP(t, "link", "set", nameB, "netns", b2)
+	a.IP(t, "link", "set", nameA, "up")
+	b.IP(t, "link", "set", nameB, "up")
+}
+
+// Quiet keeps the kernel from sending anything by itself on interfaces made
+// later in the namespace.
+func (n *Netns) Quiet(t testing.TB) *Netns {
+	n.Sysctl(t, "net/ipv6/conf/default/disable_ipv6", "1")
+	return n
 }
