@@ -102,6 +102,10 @@ func ParseOutboardHead(f File, b []byte) (*Tree, error) {
 	return t, nil
 }
 
+// SingleGroup returns the tree of a file of at most GroupBytes, whose outboard
+// holds nothing that the file's root does not say.
+func SingleGroup(f File) *Tree { return &Tree{file: f} }
+
 // File returns the file that t belongs to.
 func (t *Tree) File() File { return t.file }
 

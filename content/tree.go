@@ -2,7 +2,9 @@ package content
 
 import (
 	"encoding/binary"
+	"io"
 
+	"lukechampine.com/blake3"
 	"lukechampine.com/blake3/guts"
 
 	"dssn"
@@ -109,4 +111,15 @@ func words(b []byte) (c cv) {
 		c[i] = binary.LittleEndian.Uint32(b[4*i:])
 	}
 	return c
+}
+
+// Root returns the BLAKE3 root of everything that r gives, until io.EOF.
+func Root(r io.Reader) (Digest, error) {
+	h := blake3.New(32, nil)
+	if _, err := io.CopyBuffer(h, struct{ io.Reader }{r}, make([]byte, 1<<20)); err != nil {
+		return Digest{}, err
+	}
+	var d Digest
+	h.Sum(d[:0])
+	return d, nil
 }

@@ -1,0 +1,413 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path"
+	"sync"
+	"time"
+
+	"dssn/content"
+)
+
+// How much is asked for and handled at once. A request is long, so that its
+// round trip hardly counts, until little is left, when all streams should end
+// together. A block is what is read, verified and written in one go; on a slow
+// line blocks are shorter, so that little is lost when the line breaks.
+const (
+	maxPiece = 64 << 20
+	minPiece = 4 << 20
+	maxBlock = 1 << 20
+	minBlock = 4 * content.GroupBytes
+
+	blockTime = 50 * time.Millisecond
+)
+
+// treeOnce holds a file's verified outboard: the head, and the segments in use.
+type treeOnce struct {
+	mu       sync.Mutex
+	tree     *content.Tree
+	segments map[uint64]*content.Segment
+}
+
+// segment returns the verified segment that covers offset at of f, fetching
+// what of the outboard is missing.
+func (g *get) segment(ctx context.Context, f *file, at int64) (*content.Segment, error) {
+	t := &f.tree
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	url := pathOutboard + f.Path
+	if t.tree == nil {
+		if f.Size <= content.GroupBytes {
+			// The root alone verifies the only group.
+			t.tree, t.segments = content.SingleGroup(f.File), map[uint64]*content.Segment{}
+		} else {
+			head, err := g.remote.part(ctx, url, 0, content.OutboardHeadSize(f.Size))
+			if err != nil {
+				return nil, err
+			}
+			if t.tree, err = content.ParseOutboardHead(f.File, head); err != nil {
+				return nil, err
+			}
+			t.segments = map[uint64]*content.Segment{}
+		}
+	}
+	i := uint64(at) / content.SegmentBytes
+	if s := t.segments[i]; s != nil {
+		return s, nil
+	}
+	off, n := content.SegmentRange(f.Size, i)
+	b, err := g.remote.part(ctx, url, off, n)
+	if err != nil {
+		return nil, err
+	}
+	s, err := t.tree.Segment(i, b)
+	if err != nil {
+		return nil, err
+	}
+	// Pieces are handed out in order, so a segment is done with soon after
+	// the next but one begins.
+	delete(t.segments, i-2)
+	t.segments[i] = s
+	return s, nil
+}
+
+// piece is a part of a file that one worker fetches by one request.
+type piece struct {
+	file *file
+	span span
+}
+
+// queue hands out pieces and keeps the count. Everything in it and in its files
+// is guarded by mu.
+type queue struct {
+	streams int64
+	mu      sync.Mutex
+	ready   sync.Cond
+	files   []*file // not yet whole, in order
+	next    int     // files before it have nothing pending, unless given back
+	running int     // pieces with workers
+	stopped bool
+
+	remaining int64 // bytes pending
+	have      int64 // verified bytes of the files asked for
+	count     int64 // distinct bytes verified during this transfer
+	fetched   int64 // bytes verified in this run
+	whole     int
+	failures  int
+	lastByte  time.Time
+}
+
+func newQueue(g *get) *queue {
+	q := &queue{streams: int64(g.Streams), count: g.others, lastByte: time.Now()}
+	q.ready.L = &q.mu
+	for _, f := range g.files {
+		q.have += f.have.total()
+		q.count += f.counted.total()
+		if f.whole {
+			q.whole++
+			continue
+		}
+		f.pending = f.have.missing(int64(f.Size))
+		for _, s := range f.pending {
+			q.remaining += s.len()
+		}
+		q.files = append(q.files, f)
+	}
+	return q
+}
+
+// take returns the next piece, waiting while others might still give some
+// back. ok is false when there is nothing left to do.
+func (q *queue) take() (p piece, ok bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for {
+		if q.stopped {
+			return piece{}, false
+		}
+		for q.next < len(q.files) {
+			f := q.files[q.next]
+			if len(f.pending) > 0 {
+				q.running++
+				return piece{f, q.cut(f)}, true
+			}
+			q.next++
+		}
+		if q.running == 0 {
+			return piece{}, false
+		}
+		q.ready.Wait()
+	}
+}
+
+// cut takes a piece off the first pending span: a third of an equal share of
+// what is left, within bounds, ending at a group and within a segment.
+func (q *queue) cut(f *file) span {
+	s := &f.pending[0]
+	n := min(max(q.remaining/(3*q.streams), minPiece), maxPiece)
+	end := (s.from + n) / content.GroupBytes * content.GroupBytes
+	end = min(end, (s.from/content.SegmentBytes+1)*content.SegmentBytes)
+	out := span{s.from, min(end, s.to)}
+	if s.from = out.to; s.from == s.to {
+		f.pending = f.pending[1:]
+	}
+	q.remaining -= out.len()
+	return out
+}
+
+// done takes back what is left of a piece, which may be nothing.
+func (q *queue) done(p piece) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.running--
+	if p.span.len() > 0 {
+		p.file.pending = append([]span{p.span}, p.file.pending...)
+		q.remaining += p.span.len()
+		q.failures++
+		q.next = 0
+	}
+	q.ready.Broadcast()
+}
+
+// stop makes every take return.
+func (q *queue) stop() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.stopped = true
+	q.ready.Broadcast()
+}
+
+// verified counts bytes that are verified and on disk. whole says that they
+// were the last ones of the file.
+func (q *queue) verified(f *file, s span, now time.Time) (whole bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n := f.have.add(s)
+	q.have += n
+	q.fetched += n
+	q.count += f.counted.add(s)
+	q.lastByte = now
+	return f.have.total() == int64(f.Size)
+}
+
+func (q *queue) counted() uint64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return uint64(q.count)
+}
+
+func (q *queue) fetchedBytes() uint64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return uint64(q.fetched)
+}
+
+func (q *queue) retries() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.failures
+}
+
+// silence returns how long no byte has been verified.
+func (q *queue) silence(now time.Time) time.Duration {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return now.Sub(q.lastByte)
+}
+
+// fetchAll runs the workers until everything is there or something is final.
+func (g *get) fetchAll(ctx context.Context, cancel context.CancelCauseFunc) error {
+	for _, f := range g.queue.files {
+		if f.have.total() == int64(f.Size) {
+			if f.Size == 0 && f.Root != content.Digest(content.Hash()) {
+				return &content.CorruptError{Path: f.Path}
+			}
+			if err := g.complete(f); err != nil {
+				return err
+			}
+		}
+	}
+	stop := context.AfterFunc(ctx, g.queue.stop)
+	defer stop()
+	var wg sync.WaitGroup
+	for range g.Streams {
+		wg.Go(func() {
+			w := &worker{get: g, buf: make([]byte, maxBlock), block: minBlock}
+			if err := w.work(ctx); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	wg.Wait()
+	for _, f := range g.queue.files {
+		if f.open != nil {
+			f.open.Close()
+			f.open = nil
+		}
+	}
+	return context.Cause(ctx)
+}
+
+// complete gives f its name; nobody writes to it any more.
+func (g *get) complete(f *file) error {
+	g.queue.mu.Lock()
+	open := f.open
+	f.open = nil
+	g.queue.mu.Unlock()
+	if open != nil {
+		if err := open.Close(); err != nil {
+			return fullDisk(g.out.dir, fmt.Errorf("close %s: %w", path.Join(g.out.dir, f.part), pathError(err)))
+		}
+	}
+	if err := g.out.complete(f); err != nil {
+		return err
+	}
+	g.queue.mu.Lock()
+	defer g.queue.mu.Unlock()
+	f.whole = true
+	g.queue.whole++
+	return nil
+}
+
+// openPart returns the open part of f, for all workers.
+func (g *get) openPart(f *file) (*os.File, error) {
+	g.queue.mu.Lock()
+	defer g.queue.mu.Unlock()
+	if f.open == nil {
+		p, err := g.out.root.OpenFile(f.part, os.O_WRONLY, 0)
+		if err != nil {
+			return nil, fmt.Errorf("open %s: %w", path.Join(g.out.dir, f.part), pathError(err))
+		}
+		f.open = p
+	}
+	return f.open, nil
+}
+
+// worker fetches pieces over one connection at a time.
+type worker struct {
+	*get
+	hasher content.Hasher
+	buf    []byte
+	block  int64 // what is read at once, between minBlock and maxBlock
+}
+
+func (w *worker) work(ctx context.Context) error {
+	wait := firstWait
+	for {
+		p, ok := w.queue.take()
+		if !ok {
+			return nil
+		}
+		rest, err := w.fetch(ctx, p)
+		w.queue.done(piece{p.file, rest})
+		var t *temporary
+		switch {
+		case err == nil:
+			wait = firstWait
+		case ctx.Err() != nil:
+			return nil // somebody else has said why
+		case !errors.As(err, &t):
+			return err
+		case w.queue.silence(time.Now()) > w.Patience:
+			return gaveUp(w.Patience, err)
+		default:
+			if rest.len() < p.span.len() {
+				wait = firstWait // it was getting on
+			}
+			if sleep(ctx, wait) != nil {
+				return nil
+			}
+			wait = min(2*wait, lastWait)
+		}
+	}
+}
+
+// fetch brings one piece: request, then read, verify, write, note, block by
+// block. It returns what is still missing of the piece.
+func (w *worker) fetch(ctx context.Context, p piece) (rest span, err error) {
+	rest = p.span
+	f := p.file
+	seg, err := w.segment(ctx, f, rest.from)
+	if err != nil {
+		return rest, err
+	}
+	out, err := w.openPart(f)
+	if err != nil {
+		return rest, err
+	}
+	header := rangeHeader(rest)
+	header[TransferHeader] = []string{w.transfer}
+	res, err := w.remote.do(ctx, http.MethodGet, "/"+f.Path, header, nil, http.StatusPartialContent)
+	if err != nil {
+		return rest, err
+	}
+	defer res.Body.Close()
+	want := fmt.Sprintf("bytes %d-%d/%d", rest.from, rest.to-1, int64(f.Size))
+	if got := res.Header.Get("Content-Range"); got != want {
+		return rest, fmt.Errorf("the holder of %q sent %q for %q: ask the holder to publish again", f.Path, got, want)
+	}
+	for rest.len() > 0 {
+		block := span{rest.from, min(rest.from+w.block, rest.to)}
+		buf := w.buf[:block.len()]
+		began := time.Now()
+		n, err := io.ReadFull(res.Body, buf)
+		if err != nil {
+			if ctx.Err() != nil {
+				return rest, context.Cause(ctx)
+			}
+			// Whole groups that came before the break are kept.
+			buf = buf[:n/content.GroupBytes*content.GroupBytes]
+			block.to = block.from + int64(len(buf))
+			err = &temporary{fmt.Errorf("the connection to the holder broke: %w", err)}
+		}
+		if e := w.take(f, seg, out, block, buf); e != nil {
+			return rest, e
+		}
+		rest.from = block.to
+		if err != nil {
+			return rest, err
+		}
+		w.adapt(time.Since(began))
+	}
+	return rest, nil
+}
+
+// take verifies a block, writes it, notes it in the journal and counts it, in
+// this order.
+func (w *worker) take(f *file, seg *content.Segment, out *os.File, block span, buf []byte) error {
+	if len(buf) == 0 {
+		return nil
+	}
+	group := uint64(block.from) / content.GroupBytes
+	for at := 0; at < len(buf); at += content.GroupBytes {
+		if err := seg.Check(&w.hasher, group, buf[at:min(at+content.GroupBytes, len(buf))]); err != nil {
+			return err
+		}
+		group++
+	}
+	if _, err := out.WriteAt(buf, block.from); err != nil {
+		return fullDisk(w.out.dir, fmt.Errorf("write %s: %w", path.Join(w.out.dir, f.part), pathError(err)))
+	}
+	if err := w.journal.add(journalRecord{uint32(f.index), kindHeld, block}); err != nil {
+		return fullDisk(w.out.dir, err)
+	}
+	if w.queue.verified(f, block, time.Now()) {
+		return w.complete(f)
+	}
+	return nil
+}
+
+// adapt doubles or halves the block towards blockTime.
+func (w *worker) adapt(took time.Duration) {
+	switch {
+	case took < blockTime/2 && w.block < maxBlock:
+		w.block *= 2
+	case took > 2*blockTime && w.block > minBlock:
+		w.block /= 2
+	}
+}

@@ -1,0 +1,145 @@
+package transfer
+
+import (
+	"context"
+	"time"
+
+	"dssn"
+	"dssn/controller/southbound"
+)
+
+const (
+	progressEvery    = 200 * time.Millisecond
+	acknowledgeEvery = time.Second
+	pathEvery        = time.Second
+	// rateWindow is how far back the rate of a Progress looks.
+	rateWindow = 3 * time.Second
+)
+
+// reporter tells three parties how far a get has come: the person who watches,
+// the holder and this host's node.
+type reporter struct {
+	g      *get
+	cancel context.CancelFunc
+	done   chan struct{}
+
+	// used by the running goroutine, and by settle after it has ended
+	samples []sample
+	acked   uint64
+	told    uint64
+	path    string
+}
+
+type sample struct {
+	at    time.Time
+	bytes int64
+}
+
+func (g *get) startReporter(ctx context.Context) *reporter {
+	ctx, cancel := context.WithCancel(ctx)
+	r := &reporter{g: g, cancel: cancel, done: make(chan struct{})}
+	go r.run(ctx)
+	return r
+}
+
+func (r *reporter) run(ctx context.Context) {
+	defer close(r.done)
+	tick := time.NewTicker(progressEvery)
+	defer tick.Stop()
+	var lastAck, lastPath time.Time
+	for {
+		now := time.Now()
+		if now.Sub(lastPath) >= pathEvery && r.g.Progress != nil {
+			lastPath = now
+			if p, err := r.g.Local.Path(ctx, r.g.res.Holder); err == nil {
+				r.path = p
+			}
+		}
+		r.progress(now)
+		if now.Sub(lastAck) >= acknowledgeEvery {
+			lastAck = now
+			r.acknowledge(ctx, r.g.queue.counted(), false)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// progress computes and hands out a Progress.
+func (r *reporter) progress(now time.Time) {
+	if r.g.Progress == nil {
+		return
+	}
+	q := r.g.queue
+	q.mu.Lock()
+	have, fetched, whole := q.have, q.fetched, q.whole
+	q.mu.Unlock()
+	r.samples = append(r.samples, sample{now, fetched})
+	for len(r.samples) > 2 && now.Sub(r.samples[0].at) > rateWindow {
+		r.samples = r.samples[1:]
+	}
+	first := r.samples[0]
+	p := Progress{Bytes: dssn.ByteCount(have), Total: r.g.total, Files: whole, Path: r.path}
+	p.Rate = dssn.RateOf(dssn.ByteCount(fetched-first.bytes), now.Sub(first.at))
+	if p.Rate > 0 {
+		p.ETA = p.Rate.TimeFor(p.Total - p.Bytes)
+	}
+	r.g.Progress(p)
+}
+
+// acknowledge tells holder and node the cumulative count, once each.
+func (r *reporter) acknowledge(ctx context.Context, count uint64, done bool) error {
+	if count != r.acked || done {
+		if err := r.g.remote.acknowledge(ctx, r.g.transfer, acknowledgement{count, done}); err != nil {
+			return err
+		}
+		r.acked = count
+	}
+	if count != r.told || done {
+		if err := r.g.Local.Report(ctx, r.g.delivery(count, done)); err != nil {
+			return err
+		}
+		r.told = count
+	}
+	return nil
+}
+
+func (g *get) delivery(count uint64, done bool) southbound.Delivery {
+	return southbound.Delivery{
+		Transfer: g.transfer, End: southbound.EndReceiver, Data: g.res.Record.ID, Peer: g.res.Holder,
+		Reservation: g.res.Reservation, ContentBytes: count, Started: g.began.UTC(), Updated: time.Now().UTC(), Done: done,
+	}
+}
+
+// stop ends the goroutine. What was verified since its last word is told now
+// if the holder can still be reached, and by the next run if not.
+func (r *reporter) stop() {
+	r.cancel()
+	<-r.done
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	r.acknowledge(ctx, r.g.queue.counted(), false)
+}
+
+// settle ends the goroutine and insists that both ends know the final count.
+func (r *reporter) settle(ctx context.Context, count uint64) error {
+	r.cancel()
+	<-r.done
+	r.progress(time.Now())
+	if count == 0 {
+		return nil // everything was here before; there was no transfer
+	}
+	done := r.g.others == 0
+	return r.g.remote.insist(ctx, r.g.Patience, func() error {
+		err := r.acknowledge(ctx, count, done)
+		if err != nil && ctx.Err() == nil {
+			if _, refused := err.(*Refusal); !refused {
+				return &temporary{err}
+			}
+		}
+		return err
+	})
+}
