@@ -1,0 +1,87 @@
+package kernel
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"unsafe"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"dssn"
+)
+
+// Link is an interface as it is now.
+type Link struct {
+	Index int
+	Name  string
+	// Up is true if the interface is switched on and has a carrier.
+	Up bool
+	// Gone is true if the interface no longer exists.
+	Gone  bool
+	MTU   int
+	Speed dssn.Bandwidth // 0 if the interface does not say
+}
+
+// WatchLinks calls f with every link that exists and then with every change,
+// until ctx ends; f is called by one goroutine at a time. It returns once the
+// subscription stands. broken is called if the kernel dropped
+// messages or the subscription ended otherwise: the caller then watches anew.
+func WatchLinks(ctx context.Context, f func(Link), broken func(error)) error {
+	updates := make(chan netlink.LinkUpdate, 256)
+	err := netlink.LinkSubscribeWithOptions(updates, ctx.Done(), netlink.LinkSubscribeOptions{
+		ListExisting:      true,
+		ReceiveBufferSize: 1 << 20,
+	})
+	if err != nil {
+		return fmt.Errorf("watch links: %w", err)
+	}
+	go func() {
+		for u := range updates {
+			a := u.Attrs()
+			l := Link{Index: a.Index, Name: a.Name, MTU: a.MTU, Gone: u.Header.Type == unix.RTM_DELLINK}
+			l.Up = !l.Gone && a.RawFlags&unix.IFF_UP != 0 && a.RawFlags&unix.IFF_LOWER_UP != 0 && a.RawFlags&unix.IFF_RUNNING != 0
+			if l.Up {
+				l.Speed = linkSpeed(a.Name)
+			}
+			f(l)
+		}
+		if ctx.Err() == nil {
+			broken(fmt.Errorf("watch links: the kernel ended the subscription"))
+		}
+	}()
+	return nil
+}
+
+// linkSpeed asks the driver (ETHTOOL_GSET). Zero means that it does not say.
+func linkSpeed(name string) dssn.Bandwidth {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return 0
+	}
+	defer unix.Close(fd)
+	// struct ethtool_cmd: the command at 0, the speed's low half in Mbit/s at
+	// 12 and its high half at 28.
+	var cmd [44]byte
+	binary.NativeEndian.PutUint32(cmd[:], unix.ETHTOOL_GSET)
+	// struct ifreq: the name in 16 bytes, then a pointer.
+	var req struct {
+		name [unix.IFNAMSIZ]byte
+		data unsafe.Pointer
+		_    [16]byte
+	}
+	if len(name) >= unix.IFNAMSIZ {
+		return 0
+	}
+	copy(req.name[:], name)
+	req.data = unsafe.Pointer(&cmd[0])
+	if _, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&req))); e != 0 {
+		return 0
+	}
+	mbps := uint64(binary.NativeEndian.Uint16(cmd[12:])) | uint64(binary.NativeEndian.Uint16(cmd[28:]))<<16
+	if mbps == 0 || mbps >= 1<<31 { // unknown is all ones
+		return 0
+	}
+	return dssn.Bandwidth(mbps * 1_000_000)
+}
