@@ -24,7 +24,7 @@ var _ [56]byte = [unsafe.Sizeof(polyState{})]byte{}
 //go:noescape
 func polyBlocks(st *polyState, p *byte, blocks int)
 
-// polyBlocks512 does the same sixteen at a time; blocks is not 0.
+// polyBlocks512 does the same sixteen at a time; blocks is at least 4.
 //
 //go:noescape
 func polyBlocks512(st *polyState, p *byte, blocks int)

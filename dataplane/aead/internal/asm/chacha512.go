@@ -18,7 +18,10 @@ import (
 //	Z24–Z31        scratch when the rounds are done
 //
 //	DI keystream out, SI lanes in, R8–R13 keys of the six lanes, CX rounds
-const chachaLanes = 6
+const (
+	chachaLanes = 6
+	chachaSkew  = 2
+)
 
 // quarters are the four steps of a quarter round, rows numbered a = 0 to d = 3:
 // sum += add, xor ^= sum, xor turns left.
@@ -62,28 +65,7 @@ func chacha512() {
 	}
 	MOVQ(U32(10), reg.RCX)
 	Label("rounds")
-	for half := range 2 {
-		for _, q := range quarters {
-			for i := range chachaLanes {
-				VPADDD(z(4*i+q.add), z(4*i+q.sum), z(4*i+q.sum))
-			}
-			for i := range chachaLanes {
-				VPXORD(z(4*i+q.sum), z(4*i+q.xor), z(4*i+q.xor))
-			}
-			for i := range chachaLanes {
-				VPROLD(Imm(uint64(q.turn)), z(4*i+q.xor), z(4*i+q.xor))
-			}
-		}
-		turns := [3]uint64{0x39, 0x4e, 0x93}
-		if half == 1 {
-			turns = [3]uint64{0x93, 0x4e, 0x39}
-		}
-		for i := range chachaLanes {
-			for row := range 3 {
-				VPSHUFD(Imm(turns[row]), z(4*i+1+row), z(4*i+1+row))
-			}
-		}
-	}
+	skewed(chachaLanes, chachaSkew, func(i int) []func() { return doubleRound512(4 * i) })
 	DECQ(reg.RCX)
 	JNZ(LabelRef("rounds"))
 
@@ -113,6 +95,26 @@ func chacha512() {
 	RET()
 
 	xor512()
+}
+
+// doubleRound512 returns the instructions of a column and a diagonal round on
+// the lane whose rows begin at register a.
+func doubleRound512(a int) []func() {
+	var steps []func()
+	for _, turns := range [][3]uint64{{0x39, 0x4e, 0x93}, {0x93, 0x4e, 0x39}} {
+		for _, q := range quarters {
+			steps = append(steps,
+				func() { VPADDD(z(a+q.add), z(a+q.sum), z(a+q.sum)) },
+				func() { VPXORD(z(a+q.sum), z(a+q.xor), z(a+q.xor)) },
+				func() { VPROLD(Imm(uint64(q.turn)), z(a+q.xor), z(a+q.xor)) })
+		}
+		steps = append(steps, func() {
+			for row := range 3 {
+				VPSHUFD(Imm(turns[row]), z(a+1+row), z(a+1+row))
+			}
+		})
+	}
+	return steps
 }
 
 // xor512 is the way from keystream to text.

@@ -79,3 +79,19 @@ func weave(a, b []func()) {
 		f()
 	}
 }
+
+// skewed interleaves n equal chains, each skew steps behind the one before, so
+// that they do not all want the same execution port at once.
+func skewed(n, skew int, chain func(i int) []func()) {
+	chains := make([][]func(), n)
+	for i := range chains {
+		chains[i] = chain(i)
+	}
+	for t := 0; t < len(chains[0])+skew*(n-1); t++ {
+		for i, c := range chains {
+			if s := t - skew*i; s >= 0 && s < len(c) {
+				c[s]()
+			}
+		}
+	}
+}

@@ -88,6 +88,8 @@ func poly512() {
 	}
 
 	Comment("the first group: 1 to 16 blocks at the end of it")
+	first, mask := reg.R9, reg.R8L
+	MOVQ(p, first)
 	MOVQ(n, reg.RCX)
 	NEGQ(reg.RCX)
 	ANDQ(Imm(15), reg.RCX) // blocks missing
@@ -96,21 +98,26 @@ func poly512() {
 	SHLQ(Imm(4), reg.RCX)
 	SUBQ(reg.RCX, p) // where the group would begin; not read there
 	SHRQ(Imm(3), reg.RCX)
-	MOVL(U32(1<<32-1), reg.R8L)
-	SHLL(reg.CL, reg.R8L) // a bit for each 64-bit word that is there
-	for i := range 4 {
-		KMOVW(reg.R8L, []reg.OpmaskPhysical{reg.K1, reg.K2, reg.K3, reg.K4}[i])
+	MOVL(U32(1<<32-1), mask)
+	SHLL(reg.CL, mask) // a bit for each 64-bit word that is there
+	masks := []reg.OpmaskPhysical{reg.K1, reg.K2, reg.K3, reg.K4}
+	for i, k := range masks {
+		KMOVW(mask, k)
 		if i < 3 {
-			SHRL(Imm(8), reg.R8L)
+			SHRL(Imm(8), mask)
 		}
 	}
-	masks := []reg.OpmaskPhysical{reg.K1, reg.K2, reg.K3, reg.K4}
+	Comment("Each register is loaded from its place or, if that is before the text, from the text's beginning; expanding puts the words that are there at its end")
 	for i, acc := range []int{pA, pB} {
-		VMOVDQU64_Z(at(p, 128*i), masks[2*i], z(pLo))
-		VMOVDQU64_Z(at(p, 128*i+64), masks[2*i+1], z(pLo+1))
+		for half := range 2 {
+			LEAQ(at(p, 128*i+64*half), reg.RAX)
+			CMPQ(reg.RAX, first)
+			CMOVQCS(first, reg.RAX)
+			VMOVDQU64(at(reg.RAX, 0), z(pLo+half))
+			VPEXPANDQ_Z(z(pLo+half), masks[2*i+half], z(pLo+half))
+			VMOVDQA64_Z(z(pTop), masks[2*i+half], z(pHi+half))
+		}
 		unpack(pLo, pLo+1)
-		VMOVDQA64_Z(z(pTop), masks[2*i], z(pHi))
-		VMOVDQA64_Z(z(pTop), masks[2*i+1], z(pHi+1))
 		VPUNPCKLQDQ(z(pHi+1), z(pHi), z(pHi))
 		limbs(pT0, pT1, acc)
 		VPADDQ(z(pHi), z(acc+2), z(acc+2))

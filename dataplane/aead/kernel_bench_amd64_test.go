@@ -1,0 +1,49 @@
+//go:build !purego
+
+package aead
+
+import "testing"
+
+// BenchmarkKernel measures the kernels alone, for the cycle account.
+func BenchmarkKernel(b *testing.B) {
+	if available() < pathAVX512 {
+		b.Skip("needs AVX-512")
+	}
+	buf := make([]byte, 16384)
+	st := new(polyState)
+	st.start(buf[:32])
+	b.Run("polyBlocks/5", func(b *testing.B) {
+		for b.Loop() {
+			polyBlocks(st, &buf[0], 5)
+		}
+	})
+	for _, n := range []struct {
+		name   string
+		blocks int
+	}{{"16", 16}, {"35", 35}, {"88", 88}, {"556", 556}} {
+		b.Run("polyBlocks512/"+n.name, func(b *testing.B) {
+			for b.Loop() {
+				polyBlocks512(st, &buf[0], n.blocks)
+			}
+		})
+		b.Run("polyBlocks/"+n.name, func(b *testing.B) {
+			for b.Loop() {
+				polyBlocks(st, &buf[0], n.blocks)
+			}
+		})
+	}
+	var lanes [passLanes]lane
+	for i := range lanes {
+		lanes[i].key = (*[32]byte)(buf)
+	}
+	b.Run("chacha512", func(b *testing.B) {
+		for b.Loop() {
+			chacha512(&buf[0], &lanes[0])
+		}
+	})
+	b.Run("xor512", func(b *testing.B) {
+		for b.Loop() {
+			xor512(&buf[0], &buf[2000], 1420)
+		}
+	})
+}
