@@ -29,12 +29,13 @@ type gcmMsg struct {
 	hash    [16]byte
 	bits    [2]uint64 // of text, of associated data
 	last    [32]byte  // the last piece of text (AVX2 only)
+	mask    [16]byte  // of the tag (AVX2 only)
 }
 
 // The kernels assume these sizes.
 var (
 	_ [832]byte = [unsafe.Sizeof(gcmKey{})]byte{}
-	_ [80]byte  = [unsafe.Sizeof(gcmMsg{})]byte{}
+	_ [96]byte  = [unsafe.Sizeof(gcmMsg{})]byte{}
 )
 
 // callBytes bounds the text of one call to a kernel, because a goroutine cannot

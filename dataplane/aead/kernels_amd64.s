@@ -4232,6 +4232,4305 @@ empty:
 	VPXORQ     X30, X27, X27
 	JMP        done
 
+DATA gcmBytesMask<>+0(SB)/8, $0xffffffffffffffff
+DATA gcmBytesMask<>+8(SB)/8, $0xffffffffffffffff
+DATA gcmBytesMask<>+16(SB)/8, $0xffffffffffffffff
+DATA gcmBytesMask<>+24(SB)/8, $0xffffffffffffffff
+DATA gcmBytesMask<>+32(SB)/8, $0x0000000000000000
+DATA gcmBytesMask<>+40(SB)/8, $0x0000000000000000
+DATA gcmBytesMask<>+48(SB)/8, $0x0000000000000000
+DATA gcmBytesMask<>+56(SB)/8, $0x0000000000000000
+GLOBL gcmBytesMask<>(SB), RODATA|NOPTR, $64
+
+DATA gcmChunkCtr256<>+0(SB)/8, $0x0000000000000000
+DATA gcmChunkCtr256<>+8(SB)/8, $0x0000001000000000
+DATA gcmChunkCtr256<>+16(SB)/8, $0x0000000000000000
+DATA gcmChunkCtr256<>+24(SB)/8, $0x0000001000000000
+GLOBL gcmChunkCtr256<>(SB), RODATA|NOPTR, $32
+
+// func gcmHash256(k *byte, m *byte, p *byte, n int)
+// Requires: AVX, AVX2, PCLMULQDQ, VPCLMULQDQ
+TEXT ·gcmHash256(SB), NOSPLIT, $0-32
+	MOVQ    k+0(FP), AX
+	MOVQ    m+8(FP), BX
+	MOVQ    p+16(FP), SI
+	MOVQ    n+24(FP), DX
+	VMOVDQU 16(BX), X9
+	VPSHUFB gcmByteSwap<>+0(SB), X9, X9
+
+loop:
+	VMOVDQU      (SI), X12
+	VPSHUFB      gcmByteSwap<>+0(SB), X12, X12
+	VPXOR        X9, X12, X12
+	VPCLMULQDQ   $0x00, 768(AX), X12, X9
+	VPCLMULQDQ   $0x11, 768(AX), X12, X11
+	VPCLMULQDQ   $0x10, 768(AX), X12, X10
+	VPCLMULQDQ   $0x01, 768(AX), X12, X13
+	VPXOR        X13, X10, X10
+	VPSHUFD      $0x4e, Y9, Y13
+	VPXOR        Y13, Y10, Y10
+	VPCLMULQDQ   $0x00, gcmPoly<>+0(SB), Y9, Y13
+	VPXOR        Y13, Y10, Y10
+	VPSHUFD      $0x4e, Y10, Y13
+	VPXOR        Y13, Y11, Y11
+	VPCLMULQDQ   $0x00, gcmPoly<>+0(SB), Y10, Y13
+	VPXOR        Y13, Y11, Y11
+	VEXTRACTI128 $0x01, Y11, X13
+	VPXOR        X13, X11, X9
+	ADDQ         $0x10, SI
+	SUBQ         $0x10, DX
+	JNZ          loop
+	VPSHUFB      gcmByteSwap<>+0(SB), X9, X9
+	VMOVDQU      X9, 16(BX)
+	VZEROALL
+	RET
+
+// func gcmBodySeal256(k *byte, m *byte, p *byte, n int)
+// Requires: AVX, AVX2, VAES, VPCLMULQDQ
+TEXT ·gcmBodySeal256(SB), NOSPLIT, $0-32
+	MOVQ k+0(FP), AX
+	MOVQ m+8(FP), BX
+	MOVQ p+16(FP), SI
+	MOVQ n+24(FP), DX
+	MOVQ 240(AX), R8
+
+	// The message was written in words just now: load it in the same words, so that the stores forward
+	VMOVQ       (BX), X15
+	VPINSRD     $0x02, 8(BX), X15, X15
+	VPINSRD     $0x03, 12(BX), X15, X15
+	VINSERTI128 $0x01, X15, Y15, Y15
+	VMOVDQU     16(BX), X9
+	VPSHUFB     gcmByteSwap<>+0(SB), X9, X9
+
+loop:
+	VBROADCASTI128 (AX), Y8
+	VPADDD         gcmLaneCtr<>+0(SB), Y15, Y0
+	VPADDD         gcmLaneCtr<>+32(SB), Y15, Y1
+	VPADDD         gcmLaneCtr<>+64(SB), Y15, Y2
+	VPADDD         gcmLaneCtr<>+96(SB), Y15, Y3
+	VPADDD         gcmLaneCtr<>+128(SB), Y15, Y4
+	VPADDD         gcmLaneCtr<>+160(SB), Y15, Y5
+	VPADDD         gcmLaneCtr<>+192(SB), Y15, Y6
+	VPADDD         gcmLaneCtr<>+224(SB), Y15, Y7
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y0, Y0
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y1, Y1
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y2, Y2
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y3, Y3
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y4, Y4
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y5, Y5
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y6, Y6
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y7, Y7
+	VPXOR          Y8, Y0, Y0
+	VPXOR          Y8, Y1, Y1
+	VPXOR          Y8, Y2, Y2
+	VPXOR          Y8, Y3, Y3
+	VPXOR          Y8, Y4, Y4
+	VPXOR          Y8, Y5, Y5
+	VPXOR          Y8, Y6, Y6
+	VPXOR          Y8, Y7, Y7
+	CMPQ           R8, $0x0c
+	JB             rounds39ten
+	JE             rounds39twelve
+	VBROADCASTI128 16(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 32(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+
+rounds39twelve:
+	VBROADCASTI128 48(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 64(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+
+rounds39ten:
+	VBROADCASTI128 80(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 96(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 112(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 128(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 144(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 160(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 176(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 192(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 208(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 224(AX), Y8
+	VPXOR          (SI), Y8, Y13
+	VAESENCLAST    Y13, Y0, Y0
+	VMOVDQU        Y0, (SI)
+	VPXOR          32(SI), Y8, Y13
+	VAESENCLAST    Y13, Y1, Y1
+	VMOVDQU        Y1, 32(SI)
+	VPXOR          64(SI), Y8, Y13
+	VAESENCLAST    Y13, Y2, Y2
+	VMOVDQU        Y2, 64(SI)
+	VPXOR          96(SI), Y8, Y13
+	VAESENCLAST    Y13, Y3, Y3
+	VMOVDQU        Y3, 96(SI)
+	VPXOR          128(SI), Y8, Y13
+	VAESENCLAST    Y13, Y4, Y4
+	VMOVDQU        Y4, 128(SI)
+	VPXOR          160(SI), Y8, Y13
+	VAESENCLAST    Y13, Y5, Y5
+	VMOVDQU        Y5, 160(SI)
+	VPXOR          192(SI), Y8, Y13
+	VAESENCLAST    Y13, Y6, Y6
+	VMOVDQU        Y6, 192(SI)
+	VPXOR          224(SI), Y8, Y13
+	VAESENCLAST    Y13, Y7, Y7
+	VMOVDQU        Y7, 224(SI)
+	VMOVDQU        (SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPXOR          Y9, Y12, Y12
+	VPCLMULQDQ     $0x00, 528(AX), Y12, Y9
+	VPCLMULQDQ     $0x11, 528(AX), Y12, Y11
+	VPCLMULQDQ     $0x10, 528(AX), Y12, Y10
+	VPCLMULQDQ     $0x01, 528(AX), Y12, Y13
+	VPXOR          Y13, Y10, Y10
+	VMOVDQU        32(SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 560(AX), Y12, Y13
+	VPCLMULQDQ     $0x11, 560(AX), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 560(AX), Y12, Y13
+	VPCLMULQDQ     $0x01, 560(AX), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VMOVDQU        64(SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 592(AX), Y12, Y13
+	VPCLMULQDQ     $0x11, 592(AX), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 592(AX), Y12, Y13
+	VPCLMULQDQ     $0x01, 592(AX), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VMOVDQU        96(SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 624(AX), Y12, Y13
+	VPCLMULQDQ     $0x11, 624(AX), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 624(AX), Y12, Y13
+	VPCLMULQDQ     $0x01, 624(AX), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VMOVDQU        128(SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 656(AX), Y12, Y13
+	VPCLMULQDQ     $0x11, 656(AX), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 656(AX), Y12, Y13
+	VPCLMULQDQ     $0x01, 656(AX), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VMOVDQU        160(SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 688(AX), Y12, Y13
+	VPCLMULQDQ     $0x11, 688(AX), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 688(AX), Y12, Y13
+	VPCLMULQDQ     $0x01, 688(AX), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VMOVDQU        192(SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 720(AX), Y12, Y13
+	VPCLMULQDQ     $0x11, 720(AX), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 720(AX), Y12, Y13
+	VPCLMULQDQ     $0x01, 720(AX), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VMOVDQU        224(SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 752(AX), Y12, Y13
+	VPCLMULQDQ     $0x11, 752(AX), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 752(AX), Y12, Y13
+	VPCLMULQDQ     $0x01, 752(AX), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VPSHUFD        $0x4e, Y9, Y13
+	VPXOR          Y13, Y10, Y10
+	VPCLMULQDQ     $0x00, gcmPoly<>+0(SB), Y9, Y13
+	VPXOR          Y13, Y10, Y10
+	VPSHUFD        $0x4e, Y10, Y13
+	VPXOR          Y13, Y11, Y11
+	VPCLMULQDQ     $0x00, gcmPoly<>+0(SB), Y10, Y13
+	VPXOR          Y13, Y11, Y11
+	VEXTRACTI128   $0x01, Y11, X13
+	VPXOR          X13, X11, X9
+	VPADDD         gcmChunkCtr256<>+0(SB), Y15, Y15
+	ADDQ           $0x00000100, SI
+	SUBQ           $0x00000100, DX
+	JNZ            loop
+	VMOVDQU        X15, (BX)
+	VPSHUFB        gcmByteSwap<>+0(SB), X9, X9
+	VMOVDQU        X9, 16(BX)
+	VZEROALL
+	RET
+
+// func gcmLastSeal256(k *byte, m *byte, p *byte, n int)
+// Requires: AES, AVX, AVX2, PCLMULQDQ, VAES, VPCLMULQDQ
+TEXT ·gcmLastSeal256(SB), NOSPLIT, $0-32
+	MOVQ k+0(FP), AX
+	MOVQ m+8(FP), BX
+	MOVQ p+16(FP), SI
+	MOVQ n+24(FP), DX
+	MOVQ 240(AX), R8
+
+	// The message was written in words just now: load it in the same words, so that the stores forward
+	VMOVQ       (BX), X15
+	VPINSRD     $0x02, 8(BX), X15, X15
+	VPINSRD     $0x03, 12(BX), X15, X15
+	VINSERTI128 $0x01, X15, Y15, Y15
+	VMOVDQU     16(BX), X9
+	VPSHUFB     gcmByteSwap<>+0(SB), X9, X9
+
+	// The first counter block masks the tag
+	MOVL    $0x01000000, R9
+	VPINSRD $0x03, R9, X15, X0
+	VPXOR   (AX), X0, X0
+	CMPQ    R8, $0x0c
+	JB      mask40ten
+	JE      mask40twelve
+	VAESENC 16(AX), X0, X0
+	VAESENC 32(AX), X0, X0
+
+mask40twelve:
+	VAESENC 48(AX), X0, X0
+	VAESENC 64(AX), X0, X0
+
+mask40ten:
+	VAESENC     80(AX), X0, X0
+	VAESENC     96(AX), X0, X0
+	VAESENC     112(AX), X0, X0
+	VAESENC     128(AX), X0, X0
+	VAESENC     144(AX), X0, X0
+	VAESENC     160(AX), X0, X0
+	VAESENC     176(AX), X0, X0
+	VAESENC     192(AX), X0, X0
+	VAESENC     208(AX), X0, X0
+	VAESENCLAST 224(AX), X0, X0
+	VMOVDQU     X0, 80(BX)
+	TESTQ       DX, DX
+	JZ          empty
+	CMPQ        DX, $0x00000100
+	JLE         tail
+
+	// Sealing hashes one chunk behind: the first has nothing to hash
+	VBROADCASTI128 (AX), Y8
+	VPADDD         gcmLaneCtr<>+0(SB), Y15, Y0
+	VPADDD         gcmLaneCtr<>+32(SB), Y15, Y1
+	VPADDD         gcmLaneCtr<>+64(SB), Y15, Y2
+	VPADDD         gcmLaneCtr<>+96(SB), Y15, Y3
+	VPADDD         gcmLaneCtr<>+128(SB), Y15, Y4
+	VPADDD         gcmLaneCtr<>+160(SB), Y15, Y5
+	VPADDD         gcmLaneCtr<>+192(SB), Y15, Y6
+	VPADDD         gcmLaneCtr<>+224(SB), Y15, Y7
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y0, Y0
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y1, Y1
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y2, Y2
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y3, Y3
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y4, Y4
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y5, Y5
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y6, Y6
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y7, Y7
+	VPXOR          Y8, Y0, Y0
+	VPXOR          Y8, Y1, Y1
+	VPXOR          Y8, Y2, Y2
+	VPXOR          Y8, Y3, Y3
+	VPXOR          Y8, Y4, Y4
+	VPXOR          Y8, Y5, Y5
+	VPXOR          Y8, Y6, Y6
+	VPXOR          Y8, Y7, Y7
+	CMPQ           R8, $0x0c
+	JB             rounds41ten
+	JE             rounds41twelve
+	VBROADCASTI128 16(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 32(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+
+rounds41twelve:
+	VBROADCASTI128 48(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 64(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+
+rounds41ten:
+	VBROADCASTI128 80(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 96(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 112(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 128(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 144(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 160(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 176(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 192(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 208(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 224(AX), Y8
+	VPXOR          (SI), Y8, Y13
+	VAESENCLAST    Y13, Y0, Y0
+	VMOVDQU        Y0, (SI)
+	VPXOR          32(SI), Y8, Y13
+	VAESENCLAST    Y13, Y1, Y1
+	VMOVDQU        Y1, 32(SI)
+	VPXOR          64(SI), Y8, Y13
+	VAESENCLAST    Y13, Y2, Y2
+	VMOVDQU        Y2, 64(SI)
+	VPXOR          96(SI), Y8, Y13
+	VAESENCLAST    Y13, Y3, Y3
+	VMOVDQU        Y3, 96(SI)
+	VPXOR          128(SI), Y8, Y13
+	VAESENCLAST    Y13, Y4, Y4
+	VMOVDQU        Y4, 128(SI)
+	VPXOR          160(SI), Y8, Y13
+	VAESENCLAST    Y13, Y5, Y5
+	VMOVDQU        Y5, 160(SI)
+	VPXOR          192(SI), Y8, Y13
+	VAESENCLAST    Y13, Y6, Y6
+	VMOVDQU        Y6, 192(SI)
+	VPXOR          224(SI), Y8, Y13
+	VAESENCLAST    Y13, Y7, Y7
+	VMOVDQU        Y7, 224(SI)
+	VPADDD         gcmChunkCtr256<>+0(SB), Y15, Y15
+	ADDQ           $0x00000100, SI
+	SUBQ           $0x00000100, DX
+
+loop:
+	CMPQ           DX, $0x00000100
+	JLE            behind
+	VMOVDQU        -256(SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPXOR          Y9, Y12, Y12
+	VPCLMULQDQ     $0x00, 528(AX), Y12, Y9
+	VPCLMULQDQ     $0x11, 528(AX), Y12, Y11
+	VPCLMULQDQ     $0x10, 528(AX), Y12, Y10
+	VPCLMULQDQ     $0x01, 528(AX), Y12, Y13
+	VPXOR          Y13, Y10, Y10
+	VBROADCASTI128 (AX), Y8
+	VPADDD         gcmLaneCtr<>+0(SB), Y15, Y0
+	VPADDD         gcmLaneCtr<>+32(SB), Y15, Y1
+	VPADDD         gcmLaneCtr<>+64(SB), Y15, Y2
+	VPADDD         gcmLaneCtr<>+96(SB), Y15, Y3
+	VPADDD         gcmLaneCtr<>+128(SB), Y15, Y4
+	VPADDD         gcmLaneCtr<>+160(SB), Y15, Y5
+	VPADDD         gcmLaneCtr<>+192(SB), Y15, Y6
+	VPADDD         gcmLaneCtr<>+224(SB), Y15, Y7
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y0, Y0
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y1, Y1
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y2, Y2
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y3, Y3
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y4, Y4
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y5, Y5
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y6, Y6
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y7, Y7
+	VPXOR          Y8, Y0, Y0
+	VPXOR          Y8, Y1, Y1
+	VPXOR          Y8, Y2, Y2
+	VPXOR          Y8, Y3, Y3
+	VPXOR          Y8, Y4, Y4
+	VPXOR          Y8, Y5, Y5
+	VPXOR          Y8, Y6, Y6
+	VPXOR          Y8, Y7, Y7
+	CMPQ           R8, $0x0c
+	JB             rounds42ten
+	JE             rounds42twelve
+	VBROADCASTI128 16(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 32(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+
+rounds42twelve:
+	VBROADCASTI128 48(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 64(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+
+rounds42ten:
+	VMOVDQU        -224(SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 560(AX), Y12, Y13
+	VPCLMULQDQ     $0x11, 560(AX), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 560(AX), Y12, Y13
+	VPCLMULQDQ     $0x01, 560(AX), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VBROADCASTI128 80(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VMOVDQU        -192(SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 592(AX), Y12, Y13
+	VPCLMULQDQ     $0x11, 592(AX), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 592(AX), Y12, Y13
+	VPCLMULQDQ     $0x01, 592(AX), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VBROADCASTI128 96(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VMOVDQU        -160(SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 624(AX), Y12, Y13
+	VPCLMULQDQ     $0x11, 624(AX), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 624(AX), Y12, Y13
+	VPCLMULQDQ     $0x01, 624(AX), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VBROADCASTI128 112(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VMOVDQU        -128(SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 656(AX), Y12, Y13
+	VPCLMULQDQ     $0x11, 656(AX), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 656(AX), Y12, Y13
+	VPCLMULQDQ     $0x01, 656(AX), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VBROADCASTI128 128(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VMOVDQU        -96(SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 688(AX), Y12, Y13
+	VPCLMULQDQ     $0x11, 688(AX), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 688(AX), Y12, Y13
+	VPCLMULQDQ     $0x01, 688(AX), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VBROADCASTI128 144(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VMOVDQU        -64(SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 720(AX), Y12, Y13
+	VPCLMULQDQ     $0x11, 720(AX), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 720(AX), Y12, Y13
+	VPCLMULQDQ     $0x01, 720(AX), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VBROADCASTI128 160(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VMOVDQU        -32(SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 752(AX), Y12, Y13
+	VPCLMULQDQ     $0x11, 752(AX), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 752(AX), Y12, Y13
+	VPCLMULQDQ     $0x01, 752(AX), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VBROADCASTI128 176(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VPSHUFD        $0x4e, Y9, Y13
+	VPXOR          Y13, Y10, Y10
+	VPCLMULQDQ     $0x00, gcmPoly<>+0(SB), Y9, Y13
+	VPXOR          Y13, Y10, Y10
+	VBROADCASTI128 192(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VPSHUFD        $0x4e, Y10, Y13
+	VPXOR          Y13, Y11, Y11
+	VPCLMULQDQ     $0x00, gcmPoly<>+0(SB), Y10, Y13
+	VPXOR          Y13, Y11, Y11
+	VBROADCASTI128 208(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VEXTRACTI128   $0x01, Y11, X13
+	VPXOR          X13, X11, X9
+	VBROADCASTI128 224(AX), Y8
+	VPXOR          (SI), Y8, Y13
+	VAESENCLAST    Y13, Y0, Y0
+	VMOVDQU        Y0, (SI)
+	VPXOR          32(SI), Y8, Y13
+	VAESENCLAST    Y13, Y1, Y1
+	VMOVDQU        Y1, 32(SI)
+	VPXOR          64(SI), Y8, Y13
+	VAESENCLAST    Y13, Y2, Y2
+	VMOVDQU        Y2, 64(SI)
+	VPXOR          96(SI), Y8, Y13
+	VAESENCLAST    Y13, Y3, Y3
+	VMOVDQU        Y3, 96(SI)
+	VPXOR          128(SI), Y8, Y13
+	VAESENCLAST    Y13, Y4, Y4
+	VMOVDQU        Y4, 128(SI)
+	VPXOR          160(SI), Y8, Y13
+	VAESENCLAST    Y13, Y5, Y5
+	VMOVDQU        Y5, 160(SI)
+	VPXOR          192(SI), Y8, Y13
+	VAESENCLAST    Y13, Y6, Y6
+	VMOVDQU        Y6, 192(SI)
+	VPXOR          224(SI), Y8, Y13
+	VAESENCLAST    Y13, Y7, Y7
+	VMOVDQU        Y7, 224(SI)
+	VPADDD         gcmChunkCtr256<>+0(SB), Y15, Y15
+	ADDQ           $0x00000100, SI
+	SUBQ           $0x00000100, DX
+	JMP            loop
+
+behind:
+	VMOVDQU      -256(SI), Y12
+	VPSHUFB      gcmByteSwap<>+0(SB), Y12, Y12
+	VPXOR        Y9, Y12, Y12
+	VPCLMULQDQ   $0x00, 528(AX), Y12, Y9
+	VPCLMULQDQ   $0x11, 528(AX), Y12, Y11
+	VPCLMULQDQ   $0x10, 528(AX), Y12, Y10
+	VPCLMULQDQ   $0x01, 528(AX), Y12, Y13
+	VPXOR        Y13, Y10, Y10
+	VMOVDQU      -224(SI), Y12
+	VPSHUFB      gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ   $0x00, 560(AX), Y12, Y13
+	VPCLMULQDQ   $0x11, 560(AX), Y12, Y14
+	VPXOR        Y13, Y9, Y9
+	VPXOR        Y14, Y11, Y11
+	VPCLMULQDQ   $0x10, 560(AX), Y12, Y13
+	VPCLMULQDQ   $0x01, 560(AX), Y12, Y14
+	VPXOR        Y13, Y10, Y10
+	VPXOR        Y14, Y10, Y10
+	VMOVDQU      -192(SI), Y12
+	VPSHUFB      gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ   $0x00, 592(AX), Y12, Y13
+	VPCLMULQDQ   $0x11, 592(AX), Y12, Y14
+	VPXOR        Y13, Y9, Y9
+	VPXOR        Y14, Y11, Y11
+	VPCLMULQDQ   $0x10, 592(AX), Y12, Y13
+	VPCLMULQDQ   $0x01, 592(AX), Y12, Y14
+	VPXOR        Y13, Y10, Y10
+	VPXOR        Y14, Y10, Y10
+	VMOVDQU      -160(SI), Y12
+	VPSHUFB      gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ   $0x00, 624(AX), Y12, Y13
+	VPCLMULQDQ   $0x11, 624(AX), Y12, Y14
+	VPXOR        Y13, Y9, Y9
+	VPXOR        Y14, Y11, Y11
+	VPCLMULQDQ   $0x10, 624(AX), Y12, Y13
+	VPCLMULQDQ   $0x01, 624(AX), Y12, Y14
+	VPXOR        Y13, Y10, Y10
+	VPXOR        Y14, Y10, Y10
+	VMOVDQU      -128(SI), Y12
+	VPSHUFB      gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ   $0x00, 656(AX), Y12, Y13
+	VPCLMULQDQ   $0x11, 656(AX), Y12, Y14
+	VPXOR        Y13, Y9, Y9
+	VPXOR        Y14, Y11, Y11
+	VPCLMULQDQ   $0x10, 656(AX), Y12, Y13
+	VPCLMULQDQ   $0x01, 656(AX), Y12, Y14
+	VPXOR        Y13, Y10, Y10
+	VPXOR        Y14, Y10, Y10
+	VMOVDQU      -96(SI), Y12
+	VPSHUFB      gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ   $0x00, 688(AX), Y12, Y13
+	VPCLMULQDQ   $0x11, 688(AX), Y12, Y14
+	VPXOR        Y13, Y9, Y9
+	VPXOR        Y14, Y11, Y11
+	VPCLMULQDQ   $0x10, 688(AX), Y12, Y13
+	VPCLMULQDQ   $0x01, 688(AX), Y12, Y14
+	VPXOR        Y13, Y10, Y10
+	VPXOR        Y14, Y10, Y10
+	VMOVDQU      -64(SI), Y12
+	VPSHUFB      gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ   $0x00, 720(AX), Y12, Y13
+	VPCLMULQDQ   $0x11, 720(AX), Y12, Y14
+	VPXOR        Y13, Y9, Y9
+	VPXOR        Y14, Y11, Y11
+	VPCLMULQDQ   $0x10, 720(AX), Y12, Y13
+	VPCLMULQDQ   $0x01, 720(AX), Y12, Y14
+	VPXOR        Y13, Y10, Y10
+	VPXOR        Y14, Y10, Y10
+	VMOVDQU      -32(SI), Y12
+	VPSHUFB      gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ   $0x00, 752(AX), Y12, Y13
+	VPCLMULQDQ   $0x11, 752(AX), Y12, Y14
+	VPXOR        Y13, Y9, Y9
+	VPXOR        Y14, Y11, Y11
+	VPCLMULQDQ   $0x10, 752(AX), Y12, Y13
+	VPCLMULQDQ   $0x01, 752(AX), Y12, Y14
+	VPXOR        Y13, Y10, Y10
+	VPXOR        Y14, Y10, Y10
+	VPSHUFD      $0x4e, Y9, Y13
+	VPXOR        Y13, Y10, Y10
+	VPCLMULQDQ   $0x00, gcmPoly<>+0(SB), Y9, Y13
+	VPXOR        Y13, Y10, Y10
+	VPSHUFD      $0x4e, Y10, Y13
+	VPXOR        Y13, Y11, Y11
+	VPCLMULQDQ   $0x00, gcmPoly<>+0(SB), Y10, Y13
+	VPXOR        Y13, Y11, Y11
+	VEXTRACTI128 $0x01, Y11, X13
+	VPXOR        X13, X11, X9
+
+tail:
+	// 1 to 256 bytes: powers from H^(blocks+1) on; where the last register is, and which of its bytes count
+	LEAQ 15(DX), CX
+	ANDQ $-16, CX
+	LEAQ 768(AX), R10
+	SUBQ CX, R10
+	LEAQ -1(DX), CX
+	ANDQ $-32, CX
+	LEAQ (SI)(CX*1), R11
+	LEAQ gcmBytesMask<>+0(SB), R12
+	MOVQ DX, CX
+	ANDQ $0x1f, CX
+	JZ   whole
+	LEAQ 48(BX), R11
+	ADDQ $0x20, R12
+	SUBQ CX, R12
+
+whole:
+	CMPQ DX, $0x00000080
+	JG   above43
+	CMPQ DX, $0x00000040
+	JG   above44
+	CMPQ DX, $0x00000020
+	JG   above45
+	JMP  tail1
+
+above45:
+	JMP tail2
+
+above44:
+	CMPQ DX, $0x00000060
+	JG   above46
+	JMP  tail3
+
+above46:
+	JMP tail4
+
+above43:
+	CMPQ DX, $0x000000c0
+	JG   above47
+	CMPQ DX, $0x000000a0
+	JG   above48
+	JMP  tail5
+
+above48:
+	JMP tail6
+
+above47:
+	CMPQ DX, $0x000000e0
+	JG   above49
+	JMP  tail7
+
+above49:
+	JMP tail8
+
+tail1:
+	VBROADCASTI128 (AX), Y8
+	VPADDD         gcmLaneCtr<>+0(SB), Y15, Y0
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y0, Y0
+	VPXOR          Y8, Y0, Y0
+	CMPQ           R8, $0x0c
+	JB             rounds50ten
+	JE             rounds50twelve
+	VBROADCASTI128 16(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VBROADCASTI128 32(AX), Y8
+	VAESENC        Y8, Y0, Y0
+
+rounds50twelve:
+	VBROADCASTI128 48(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VBROADCASTI128 64(AX), Y8
+	VAESENC        Y8, Y0, Y0
+
+rounds50ten:
+	VBROADCASTI128 80(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VBROADCASTI128 96(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VBROADCASTI128 112(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VBROADCASTI128 128(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VBROADCASTI128 144(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VBROADCASTI128 160(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VBROADCASTI128 176(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VBROADCASTI128 192(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VBROADCASTI128 208(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VBROADCASTI128 224(AX), Y8
+	VPXOR          (R11), Y8, Y13
+	VAESENCLAST    Y13, Y0, Y0
+	VPAND          (R12), Y0, Y0
+	VMOVDQU        Y0, (R11)
+	VPSHUFB        gcmByteSwap<>+0(SB), Y0, Y12
+	VPXOR          Y9, Y12, Y12
+	VPCLMULQDQ     $0x00, (R10), Y12, Y9
+	VPCLMULQDQ     $0x11, (R10), Y12, Y11
+	VPCLMULQDQ     $0x10, (R10), Y12, Y10
+	VPCLMULQDQ     $0x01, (R10), Y12, Y13
+	VPXOR          Y13, Y10, Y10
+	VMOVQ          32(BX), X12
+	VPINSRQ        $0x01, 40(BX), X12, X12
+	VPCLMULQDQ     $0x00, 768(AX), X12, X13
+	VPCLMULQDQ     $0x11, 768(AX), X12, X14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 768(AX), X12, X13
+	VPCLMULQDQ     $0x01, 768(AX), X12, X14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	JMP            done
+
+tail2:
+	VBROADCASTI128 (AX), Y8
+	VPADDD         gcmLaneCtr<>+0(SB), Y15, Y0
+	VPADDD         gcmLaneCtr<>+32(SB), Y15, Y1
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y0, Y0
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y1, Y1
+	VPXOR          Y8, Y0, Y0
+	VPXOR          Y8, Y1, Y1
+	CMPQ           R8, $0x0c
+	JB             rounds51ten
+	JE             rounds51twelve
+	VBROADCASTI128 16(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VBROADCASTI128 32(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+
+rounds51twelve:
+	VBROADCASTI128 48(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VBROADCASTI128 64(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+
+rounds51ten:
+	VBROADCASTI128 80(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VBROADCASTI128 96(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VBROADCASTI128 112(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VBROADCASTI128 128(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VBROADCASTI128 144(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VBROADCASTI128 160(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VBROADCASTI128 176(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VBROADCASTI128 192(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VBROADCASTI128 208(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VBROADCASTI128 224(AX), Y8
+	VPXOR          (SI), Y8, Y13
+	VAESENCLAST    Y13, Y0, Y0
+	VMOVDQU        Y0, (SI)
+	VPXOR          (R11), Y8, Y13
+	VAESENCLAST    Y13, Y1, Y1
+	VPAND          (R12), Y1, Y1
+	VMOVDQU        Y1, (R11)
+	VPSHUFB        gcmByteSwap<>+0(SB), Y0, Y12
+	VPXOR          Y9, Y12, Y12
+	VPCLMULQDQ     $0x00, (R10), Y12, Y9
+	VPCLMULQDQ     $0x11, (R10), Y12, Y11
+	VPCLMULQDQ     $0x10, (R10), Y12, Y10
+	VPCLMULQDQ     $0x01, (R10), Y12, Y13
+	VPXOR          Y13, Y10, Y10
+	VPSHUFB        gcmByteSwap<>+0(SB), Y1, Y12
+	VPCLMULQDQ     $0x00, 32(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 32(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 32(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 32(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VMOVQ          32(BX), X12
+	VPINSRQ        $0x01, 40(BX), X12, X12
+	VPCLMULQDQ     $0x00, 768(AX), X12, X13
+	VPCLMULQDQ     $0x11, 768(AX), X12, X14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 768(AX), X12, X13
+	VPCLMULQDQ     $0x01, 768(AX), X12, X14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	JMP            done
+
+tail3:
+	VBROADCASTI128 (AX), Y8
+	VPADDD         gcmLaneCtr<>+0(SB), Y15, Y0
+	VPADDD         gcmLaneCtr<>+32(SB), Y15, Y1
+	VPADDD         gcmLaneCtr<>+64(SB), Y15, Y2
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y0, Y0
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y1, Y1
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y2, Y2
+	VPXOR          Y8, Y0, Y0
+	VPXOR          Y8, Y1, Y1
+	VPXOR          Y8, Y2, Y2
+	CMPQ           R8, $0x0c
+	JB             rounds52ten
+	JE             rounds52twelve
+	VBROADCASTI128 16(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VBROADCASTI128 32(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+
+rounds52twelve:
+	VBROADCASTI128 48(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VBROADCASTI128 64(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+
+rounds52ten:
+	VBROADCASTI128 80(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VBROADCASTI128 96(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VBROADCASTI128 112(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VBROADCASTI128 128(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VBROADCASTI128 144(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VBROADCASTI128 160(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VBROADCASTI128 176(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VBROADCASTI128 192(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VBROADCASTI128 208(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VBROADCASTI128 224(AX), Y8
+	VPXOR          (SI), Y8, Y13
+	VAESENCLAST    Y13, Y0, Y0
+	VMOVDQU        Y0, (SI)
+	VPXOR          32(SI), Y8, Y13
+	VAESENCLAST    Y13, Y1, Y1
+	VMOVDQU        Y1, 32(SI)
+	VPXOR          (R11), Y8, Y13
+	VAESENCLAST    Y13, Y2, Y2
+	VPAND          (R12), Y2, Y2
+	VMOVDQU        Y2, (R11)
+	VPSHUFB        gcmByteSwap<>+0(SB), Y0, Y12
+	VPXOR          Y9, Y12, Y12
+	VPCLMULQDQ     $0x00, (R10), Y12, Y9
+	VPCLMULQDQ     $0x11, (R10), Y12, Y11
+	VPCLMULQDQ     $0x10, (R10), Y12, Y10
+	VPCLMULQDQ     $0x01, (R10), Y12, Y13
+	VPXOR          Y13, Y10, Y10
+	VPSHUFB        gcmByteSwap<>+0(SB), Y1, Y12
+	VPCLMULQDQ     $0x00, 32(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 32(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 32(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 32(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VPSHUFB        gcmByteSwap<>+0(SB), Y2, Y12
+	VPCLMULQDQ     $0x00, 64(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 64(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 64(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 64(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VMOVQ          32(BX), X12
+	VPINSRQ        $0x01, 40(BX), X12, X12
+	VPCLMULQDQ     $0x00, 768(AX), X12, X13
+	VPCLMULQDQ     $0x11, 768(AX), X12, X14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 768(AX), X12, X13
+	VPCLMULQDQ     $0x01, 768(AX), X12, X14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	JMP            done
+
+tail4:
+	VBROADCASTI128 (AX), Y8
+	VPADDD         gcmLaneCtr<>+0(SB), Y15, Y0
+	VPADDD         gcmLaneCtr<>+32(SB), Y15, Y1
+	VPADDD         gcmLaneCtr<>+64(SB), Y15, Y2
+	VPADDD         gcmLaneCtr<>+96(SB), Y15, Y3
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y0, Y0
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y1, Y1
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y2, Y2
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y3, Y3
+	VPXOR          Y8, Y0, Y0
+	VPXOR          Y8, Y1, Y1
+	VPXOR          Y8, Y2, Y2
+	VPXOR          Y8, Y3, Y3
+	CMPQ           R8, $0x0c
+	JB             rounds53ten
+	JE             rounds53twelve
+	VBROADCASTI128 16(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VBROADCASTI128 32(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+
+rounds53twelve:
+	VBROADCASTI128 48(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VBROADCASTI128 64(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+
+rounds53ten:
+	VBROADCASTI128 80(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VBROADCASTI128 96(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VBROADCASTI128 112(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VBROADCASTI128 128(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VBROADCASTI128 144(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VBROADCASTI128 160(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VBROADCASTI128 176(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VBROADCASTI128 192(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VBROADCASTI128 208(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VBROADCASTI128 224(AX), Y8
+	VPXOR          (SI), Y8, Y13
+	VAESENCLAST    Y13, Y0, Y0
+	VMOVDQU        Y0, (SI)
+	VPXOR          32(SI), Y8, Y13
+	VAESENCLAST    Y13, Y1, Y1
+	VMOVDQU        Y1, 32(SI)
+	VPXOR          64(SI), Y8, Y13
+	VAESENCLAST    Y13, Y2, Y2
+	VMOVDQU        Y2, 64(SI)
+	VPXOR          (R11), Y8, Y13
+	VAESENCLAST    Y13, Y3, Y3
+	VPAND          (R12), Y3, Y3
+	VMOVDQU        Y3, (R11)
+	VPSHUFB        gcmByteSwap<>+0(SB), Y0, Y12
+	VPXOR          Y9, Y12, Y12
+	VPCLMULQDQ     $0x00, (R10), Y12, Y9
+	VPCLMULQDQ     $0x11, (R10), Y12, Y11
+	VPCLMULQDQ     $0x10, (R10), Y12, Y10
+	VPCLMULQDQ     $0x01, (R10), Y12, Y13
+	VPXOR          Y13, Y10, Y10
+	VPSHUFB        gcmByteSwap<>+0(SB), Y1, Y12
+	VPCLMULQDQ     $0x00, 32(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 32(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 32(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 32(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VPSHUFB        gcmByteSwap<>+0(SB), Y2, Y12
+	VPCLMULQDQ     $0x00, 64(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 64(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 64(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 64(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VPSHUFB        gcmByteSwap<>+0(SB), Y3, Y12
+	VPCLMULQDQ     $0x00, 96(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 96(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 96(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 96(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VMOVQ          32(BX), X12
+	VPINSRQ        $0x01, 40(BX), X12, X12
+	VPCLMULQDQ     $0x00, 768(AX), X12, X13
+	VPCLMULQDQ     $0x11, 768(AX), X12, X14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 768(AX), X12, X13
+	VPCLMULQDQ     $0x01, 768(AX), X12, X14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	JMP            done
+
+tail5:
+	VBROADCASTI128 (AX), Y8
+	VPADDD         gcmLaneCtr<>+0(SB), Y15, Y0
+	VPADDD         gcmLaneCtr<>+32(SB), Y15, Y1
+	VPADDD         gcmLaneCtr<>+64(SB), Y15, Y2
+	VPADDD         gcmLaneCtr<>+96(SB), Y15, Y3
+	VPADDD         gcmLaneCtr<>+128(SB), Y15, Y4
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y0, Y0
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y1, Y1
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y2, Y2
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y3, Y3
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y4, Y4
+	VPXOR          Y8, Y0, Y0
+	VPXOR          Y8, Y1, Y1
+	VPXOR          Y8, Y2, Y2
+	VPXOR          Y8, Y3, Y3
+	VPXOR          Y8, Y4, Y4
+	CMPQ           R8, $0x0c
+	JB             rounds54ten
+	JE             rounds54twelve
+	VBROADCASTI128 16(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VBROADCASTI128 32(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+
+rounds54twelve:
+	VBROADCASTI128 48(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VBROADCASTI128 64(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+
+rounds54ten:
+	VBROADCASTI128 80(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VBROADCASTI128 96(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VBROADCASTI128 112(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VBROADCASTI128 128(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VBROADCASTI128 144(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VBROADCASTI128 160(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VBROADCASTI128 176(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VBROADCASTI128 192(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VBROADCASTI128 208(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VBROADCASTI128 224(AX), Y8
+	VPXOR          (SI), Y8, Y13
+	VAESENCLAST    Y13, Y0, Y0
+	VMOVDQU        Y0, (SI)
+	VPXOR          32(SI), Y8, Y13
+	VAESENCLAST    Y13, Y1, Y1
+	VMOVDQU        Y1, 32(SI)
+	VPXOR          64(SI), Y8, Y13
+	VAESENCLAST    Y13, Y2, Y2
+	VMOVDQU        Y2, 64(SI)
+	VPXOR          96(SI), Y8, Y13
+	VAESENCLAST    Y13, Y3, Y3
+	VMOVDQU        Y3, 96(SI)
+	VPXOR          (R11), Y8, Y13
+	VAESENCLAST    Y13, Y4, Y4
+	VPAND          (R12), Y4, Y4
+	VMOVDQU        Y4, (R11)
+	VPSHUFB        gcmByteSwap<>+0(SB), Y0, Y12
+	VPXOR          Y9, Y12, Y12
+	VPCLMULQDQ     $0x00, (R10), Y12, Y9
+	VPCLMULQDQ     $0x11, (R10), Y12, Y11
+	VPCLMULQDQ     $0x10, (R10), Y12, Y10
+	VPCLMULQDQ     $0x01, (R10), Y12, Y13
+	VPXOR          Y13, Y10, Y10
+	VPSHUFB        gcmByteSwap<>+0(SB), Y1, Y12
+	VPCLMULQDQ     $0x00, 32(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 32(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 32(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 32(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VPSHUFB        gcmByteSwap<>+0(SB), Y2, Y12
+	VPCLMULQDQ     $0x00, 64(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 64(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 64(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 64(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VPSHUFB        gcmByteSwap<>+0(SB), Y3, Y12
+	VPCLMULQDQ     $0x00, 96(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 96(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 96(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 96(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VPSHUFB        gcmByteSwap<>+0(SB), Y4, Y12
+	VPCLMULQDQ     $0x00, 128(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 128(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 128(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 128(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VMOVQ          32(BX), X12
+	VPINSRQ        $0x01, 40(BX), X12, X12
+	VPCLMULQDQ     $0x00, 768(AX), X12, X13
+	VPCLMULQDQ     $0x11, 768(AX), X12, X14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 768(AX), X12, X13
+	VPCLMULQDQ     $0x01, 768(AX), X12, X14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	JMP            done
+
+tail6:
+	VBROADCASTI128 (AX), Y8
+	VPADDD         gcmLaneCtr<>+0(SB), Y15, Y0
+	VPADDD         gcmLaneCtr<>+32(SB), Y15, Y1
+	VPADDD         gcmLaneCtr<>+64(SB), Y15, Y2
+	VPADDD         gcmLaneCtr<>+96(SB), Y15, Y3
+	VPADDD         gcmLaneCtr<>+128(SB), Y15, Y4
+	VPADDD         gcmLaneCtr<>+160(SB), Y15, Y5
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y0, Y0
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y1, Y1
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y2, Y2
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y3, Y3
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y4, Y4
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y5, Y5
+	VPXOR          Y8, Y0, Y0
+	VPXOR          Y8, Y1, Y1
+	VPXOR          Y8, Y2, Y2
+	VPXOR          Y8, Y3, Y3
+	VPXOR          Y8, Y4, Y4
+	VPXOR          Y8, Y5, Y5
+	CMPQ           R8, $0x0c
+	JB             rounds55ten
+	JE             rounds55twelve
+	VBROADCASTI128 16(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VBROADCASTI128 32(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+
+rounds55twelve:
+	VBROADCASTI128 48(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VBROADCASTI128 64(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+
+rounds55ten:
+	VBROADCASTI128 80(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VBROADCASTI128 96(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VBROADCASTI128 112(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VBROADCASTI128 128(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VBROADCASTI128 144(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VBROADCASTI128 160(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VBROADCASTI128 176(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VBROADCASTI128 192(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VBROADCASTI128 208(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VBROADCASTI128 224(AX), Y8
+	VPXOR          (SI), Y8, Y13
+	VAESENCLAST    Y13, Y0, Y0
+	VMOVDQU        Y0, (SI)
+	VPXOR          32(SI), Y8, Y13
+	VAESENCLAST    Y13, Y1, Y1
+	VMOVDQU        Y1, 32(SI)
+	VPXOR          64(SI), Y8, Y13
+	VAESENCLAST    Y13, Y2, Y2
+	VMOVDQU        Y2, 64(SI)
+	VPXOR          96(SI), Y8, Y13
+	VAESENCLAST    Y13, Y3, Y3
+	VMOVDQU        Y3, 96(SI)
+	VPXOR          128(SI), Y8, Y13
+	VAESENCLAST    Y13, Y4, Y4
+	VMOVDQU        Y4, 128(SI)
+	VPXOR          (R11), Y8, Y13
+	VAESENCLAST    Y13, Y5, Y5
+	VPAND          (R12), Y5, Y5
+	VMOVDQU        Y5, (R11)
+	VPSHUFB        gcmByteSwap<>+0(SB), Y0, Y12
+	VPXOR          Y9, Y12, Y12
+	VPCLMULQDQ     $0x00, (R10), Y12, Y9
+	VPCLMULQDQ     $0x11, (R10), Y12, Y11
+	VPCLMULQDQ     $0x10, (R10), Y12, Y10
+	VPCLMULQDQ     $0x01, (R10), Y12, Y13
+	VPXOR          Y13, Y10, Y10
+	VPSHUFB        gcmByteSwap<>+0(SB), Y1, Y12
+	VPCLMULQDQ     $0x00, 32(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 32(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 32(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 32(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VPSHUFB        gcmByteSwap<>+0(SB), Y2, Y12
+	VPCLMULQDQ     $0x00, 64(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 64(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 64(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 64(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VPSHUFB        gcmByteSwap<>+0(SB), Y3, Y12
+	VPCLMULQDQ     $0x00, 96(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 96(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 96(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 96(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VPSHUFB        gcmByteSwap<>+0(SB), Y4, Y12
+	VPCLMULQDQ     $0x00, 128(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 128(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 128(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 128(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VPSHUFB        gcmByteSwap<>+0(SB), Y5, Y12
+	VPCLMULQDQ     $0x00, 160(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 160(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 160(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 160(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VMOVQ          32(BX), X12
+	VPINSRQ        $0x01, 40(BX), X12, X12
+	VPCLMULQDQ     $0x00, 768(AX), X12, X13
+	VPCLMULQDQ     $0x11, 768(AX), X12, X14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 768(AX), X12, X13
+	VPCLMULQDQ     $0x01, 768(AX), X12, X14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	JMP            done
+
+tail7:
+	VBROADCASTI128 (AX), Y8
+	VPADDD         gcmLaneCtr<>+0(SB), Y15, Y0
+	VPADDD         gcmLaneCtr<>+32(SB), Y15, Y1
+	VPADDD         gcmLaneCtr<>+64(SB), Y15, Y2
+	VPADDD         gcmLaneCtr<>+96(SB), Y15, Y3
+	VPADDD         gcmLaneCtr<>+128(SB), Y15, Y4
+	VPADDD         gcmLaneCtr<>+160(SB), Y15, Y5
+	VPADDD         gcmLaneCtr<>+192(SB), Y15, Y6
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y0, Y0
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y1, Y1
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y2, Y2
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y3, Y3
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y4, Y4
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y5, Y5
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y6, Y6
+	VPXOR          Y8, Y0, Y0
+	VPXOR          Y8, Y1, Y1
+	VPXOR          Y8, Y2, Y2
+	VPXOR          Y8, Y3, Y3
+	VPXOR          Y8, Y4, Y4
+	VPXOR          Y8, Y5, Y5
+	VPXOR          Y8, Y6, Y6
+	CMPQ           R8, $0x0c
+	JB             rounds56ten
+	JE             rounds56twelve
+	VBROADCASTI128 16(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VBROADCASTI128 32(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+
+rounds56twelve:
+	VBROADCASTI128 48(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VBROADCASTI128 64(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+
+rounds56ten:
+	VBROADCASTI128 80(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VBROADCASTI128 96(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VBROADCASTI128 112(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VBROADCASTI128 128(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VBROADCASTI128 144(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VBROADCASTI128 160(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VBROADCASTI128 176(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VBROADCASTI128 192(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VBROADCASTI128 208(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VBROADCASTI128 224(AX), Y8
+	VPXOR          (SI), Y8, Y13
+	VAESENCLAST    Y13, Y0, Y0
+	VMOVDQU        Y0, (SI)
+	VPXOR          32(SI), Y8, Y13
+	VAESENCLAST    Y13, Y1, Y1
+	VMOVDQU        Y1, 32(SI)
+	VPXOR          64(SI), Y8, Y13
+	VAESENCLAST    Y13, Y2, Y2
+	VMOVDQU        Y2, 64(SI)
+	VPXOR          96(SI), Y8, Y13
+	VAESENCLAST    Y13, Y3, Y3
+	VMOVDQU        Y3, 96(SI)
+	VPXOR          128(SI), Y8, Y13
+	VAESENCLAST    Y13, Y4, Y4
+	VMOVDQU        Y4, 128(SI)
+	VPXOR          160(SI), Y8, Y13
+	VAESENCLAST    Y13, Y5, Y5
+	VMOVDQU        Y5, 160(SI)
+	VPXOR          (R11), Y8, Y13
+	VAESENCLAST    Y13, Y6, Y6
+	VPAND          (R12), Y6, Y6
+	VMOVDQU        Y6, (R11)
+	VPSHUFB        gcmByteSwap<>+0(SB), Y0, Y12
+	VPXOR          Y9, Y12, Y12
+	VPCLMULQDQ     $0x00, (R10), Y12, Y9
+	VPCLMULQDQ     $0x11, (R10), Y12, Y11
+	VPCLMULQDQ     $0x10, (R10), Y12, Y10
+	VPCLMULQDQ     $0x01, (R10), Y12, Y13
+	VPXOR          Y13, Y10, Y10
+	VPSHUFB        gcmByteSwap<>+0(SB), Y1, Y12
+	VPCLMULQDQ     $0x00, 32(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 32(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 32(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 32(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VPSHUFB        gcmByteSwap<>+0(SB), Y2, Y12
+	VPCLMULQDQ     $0x00, 64(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 64(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 64(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 64(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VPSHUFB        gcmByteSwap<>+0(SB), Y3, Y12
+	VPCLMULQDQ     $0x00, 96(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 96(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 96(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 96(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VPSHUFB        gcmByteSwap<>+0(SB), Y4, Y12
+	VPCLMULQDQ     $0x00, 128(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 128(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 128(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 128(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VPSHUFB        gcmByteSwap<>+0(SB), Y5, Y12
+	VPCLMULQDQ     $0x00, 160(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 160(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 160(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 160(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VPSHUFB        gcmByteSwap<>+0(SB), Y6, Y12
+	VPCLMULQDQ     $0x00, 192(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 192(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 192(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 192(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VMOVQ          32(BX), X12
+	VPINSRQ        $0x01, 40(BX), X12, X12
+	VPCLMULQDQ     $0x00, 768(AX), X12, X13
+	VPCLMULQDQ     $0x11, 768(AX), X12, X14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 768(AX), X12, X13
+	VPCLMULQDQ     $0x01, 768(AX), X12, X14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	JMP            done
+
+tail8:
+	VBROADCASTI128 (AX), Y8
+	VPADDD         gcmLaneCtr<>+0(SB), Y15, Y0
+	VPADDD         gcmLaneCtr<>+32(SB), Y15, Y1
+	VPADDD         gcmLaneCtr<>+64(SB), Y15, Y2
+	VPADDD         gcmLaneCtr<>+96(SB), Y15, Y3
+	VPADDD         gcmLaneCtr<>+128(SB), Y15, Y4
+	VPADDD         gcmLaneCtr<>+160(SB), Y15, Y5
+	VPADDD         gcmLaneCtr<>+192(SB), Y15, Y6
+	VPADDD         gcmLaneCtr<>+224(SB), Y15, Y7
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y0, Y0
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y1, Y1
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y2, Y2
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y3, Y3
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y4, Y4
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y5, Y5
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y6, Y6
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y7, Y7
+	VPXOR          Y8, Y0, Y0
+	VPXOR          Y8, Y1, Y1
+	VPXOR          Y8, Y2, Y2
+	VPXOR          Y8, Y3, Y3
+	VPXOR          Y8, Y4, Y4
+	VPXOR          Y8, Y5, Y5
+	VPXOR          Y8, Y6, Y6
+	VPXOR          Y8, Y7, Y7
+	CMPQ           R8, $0x0c
+	JB             rounds57ten
+	JE             rounds57twelve
+	VBROADCASTI128 16(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 32(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+
+rounds57twelve:
+	VBROADCASTI128 48(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 64(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+
+rounds57ten:
+	VBROADCASTI128 80(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 96(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 112(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 128(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 144(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 160(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 176(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 192(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 208(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 224(AX), Y8
+	VPXOR          (SI), Y8, Y13
+	VAESENCLAST    Y13, Y0, Y0
+	VMOVDQU        Y0, (SI)
+	VPXOR          32(SI), Y8, Y13
+	VAESENCLAST    Y13, Y1, Y1
+	VMOVDQU        Y1, 32(SI)
+	VPXOR          64(SI), Y8, Y13
+	VAESENCLAST    Y13, Y2, Y2
+	VMOVDQU        Y2, 64(SI)
+	VPXOR          96(SI), Y8, Y13
+	VAESENCLAST    Y13, Y3, Y3
+	VMOVDQU        Y3, 96(SI)
+	VPXOR          128(SI), Y8, Y13
+	VAESENCLAST    Y13, Y4, Y4
+	VMOVDQU        Y4, 128(SI)
+	VPXOR          160(SI), Y8, Y13
+	VAESENCLAST    Y13, Y5, Y5
+	VMOVDQU        Y5, 160(SI)
+	VPXOR          192(SI), Y8, Y13
+	VAESENCLAST    Y13, Y6, Y6
+	VMOVDQU        Y6, 192(SI)
+	VPXOR          (R11), Y8, Y13
+	VAESENCLAST    Y13, Y7, Y7
+	VPAND          (R12), Y7, Y7
+	VMOVDQU        Y7, (R11)
+	VPSHUFB        gcmByteSwap<>+0(SB), Y0, Y12
+	VPXOR          Y9, Y12, Y12
+	VPCLMULQDQ     $0x00, (R10), Y12, Y9
+	VPCLMULQDQ     $0x11, (R10), Y12, Y11
+	VPCLMULQDQ     $0x10, (R10), Y12, Y10
+	VPCLMULQDQ     $0x01, (R10), Y12, Y13
+	VPXOR          Y13, Y10, Y10
+	VPSHUFB        gcmByteSwap<>+0(SB), Y1, Y12
+	VPCLMULQDQ     $0x00, 32(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 32(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 32(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 32(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VPSHUFB        gcmByteSwap<>+0(SB), Y2, Y12
+	VPCLMULQDQ     $0x00, 64(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 64(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 64(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 64(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VPSHUFB        gcmByteSwap<>+0(SB), Y3, Y12
+	VPCLMULQDQ     $0x00, 96(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 96(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 96(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 96(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VPSHUFB        gcmByteSwap<>+0(SB), Y4, Y12
+	VPCLMULQDQ     $0x00, 128(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 128(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 128(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 128(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VPSHUFB        gcmByteSwap<>+0(SB), Y5, Y12
+	VPCLMULQDQ     $0x00, 160(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 160(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 160(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 160(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VPSHUFB        gcmByteSwap<>+0(SB), Y6, Y12
+	VPCLMULQDQ     $0x00, 192(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 192(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 192(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 192(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VPSHUFB        gcmByteSwap<>+0(SB), Y7, Y12
+	VPCLMULQDQ     $0x00, 224(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 224(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 224(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 224(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VMOVQ          32(BX), X12
+	VPINSRQ        $0x01, 40(BX), X12, X12
+	VPCLMULQDQ     $0x00, 768(AX), X12, X13
+	VPCLMULQDQ     $0x11, 768(AX), X12, X14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 768(AX), X12, X13
+	VPCLMULQDQ     $0x01, 768(AX), X12, X14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+
+done:
+	VPSHUFD      $0x4e, Y9, Y13
+	VPXOR        Y13, Y10, Y10
+	VPCLMULQDQ   $0x00, gcmPoly<>+0(SB), Y9, Y13
+	VPXOR        Y13, Y10, Y10
+	VPSHUFD      $0x4e, Y10, Y13
+	VPXOR        Y13, Y11, Y11
+	VPCLMULQDQ   $0x00, gcmPoly<>+0(SB), Y10, Y13
+	VPXOR        Y13, Y11, Y11
+	VEXTRACTI128 $0x01, Y11, X13
+	VPXOR        X13, X11, X9
+	VPSHUFB      gcmByteSwap<>+0(SB), X9, X9
+	VPXOR        80(BX), X9, X9
+	VMOVDQU      X9, 16(BX)
+	VZEROALL
+	RET
+
+empty:
+	// No text: (state + lengths) times H
+	VMOVQ      32(BX), X12
+	VPINSRQ    $0x01, 40(BX), X12, X12
+	VPXOR      X12, X9, X12
+	VPCLMULQDQ $0x00, 768(AX), X12, X9
+	VPCLMULQDQ $0x11, 768(AX), X12, X11
+	VPCLMULQDQ $0x10, 768(AX), X12, X10
+	VPCLMULQDQ $0x01, 768(AX), X12, X13
+	VPXOR      X13, X10, X10
+	JMP        done
+
+// func gcmBodyOpen256(k *byte, m *byte, p *byte, n int)
+// Requires: AVX, AVX2, VAES, VPCLMULQDQ
+TEXT ·gcmBodyOpen256(SB), NOSPLIT, $0-32
+	MOVQ k+0(FP), AX
+	MOVQ m+8(FP), BX
+	MOVQ p+16(FP), SI
+	MOVQ n+24(FP), DX
+	MOVQ 240(AX), R8
+
+	// The message was written in words just now: load it in the same words, so that the stores forward
+	VMOVQ       (BX), X15
+	VPINSRD     $0x02, 8(BX), X15, X15
+	VPINSRD     $0x03, 12(BX), X15, X15
+	VINSERTI128 $0x01, X15, Y15, Y15
+	VMOVDQU     16(BX), X9
+	VPSHUFB     gcmByteSwap<>+0(SB), X9, X9
+
+loop:
+	VMOVDQU        (SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPXOR          Y9, Y12, Y12
+	VPCLMULQDQ     $0x00, 528(AX), Y12, Y9
+	VPCLMULQDQ     $0x11, 528(AX), Y12, Y11
+	VPCLMULQDQ     $0x10, 528(AX), Y12, Y10
+	VPCLMULQDQ     $0x01, 528(AX), Y12, Y13
+	VPXOR          Y13, Y10, Y10
+	VBROADCASTI128 (AX), Y8
+	VPADDD         gcmLaneCtr<>+0(SB), Y15, Y0
+	VPADDD         gcmLaneCtr<>+32(SB), Y15, Y1
+	VPADDD         gcmLaneCtr<>+64(SB), Y15, Y2
+	VPADDD         gcmLaneCtr<>+96(SB), Y15, Y3
+	VPADDD         gcmLaneCtr<>+128(SB), Y15, Y4
+	VPADDD         gcmLaneCtr<>+160(SB), Y15, Y5
+	VPADDD         gcmLaneCtr<>+192(SB), Y15, Y6
+	VPADDD         gcmLaneCtr<>+224(SB), Y15, Y7
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y0, Y0
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y1, Y1
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y2, Y2
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y3, Y3
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y4, Y4
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y5, Y5
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y6, Y6
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y7, Y7
+	VPXOR          Y8, Y0, Y0
+	VPXOR          Y8, Y1, Y1
+	VPXOR          Y8, Y2, Y2
+	VPXOR          Y8, Y3, Y3
+	VPXOR          Y8, Y4, Y4
+	VPXOR          Y8, Y5, Y5
+	VPXOR          Y8, Y6, Y6
+	VPXOR          Y8, Y7, Y7
+	CMPQ           R8, $0x0c
+	JB             rounds58ten
+	JE             rounds58twelve
+	VBROADCASTI128 16(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 32(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+
+rounds58twelve:
+	VBROADCASTI128 48(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 64(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+
+rounds58ten:
+	VMOVDQU        32(SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 560(AX), Y12, Y13
+	VPCLMULQDQ     $0x11, 560(AX), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 560(AX), Y12, Y13
+	VPCLMULQDQ     $0x01, 560(AX), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VBROADCASTI128 80(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VMOVDQU        64(SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 592(AX), Y12, Y13
+	VPCLMULQDQ     $0x11, 592(AX), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 592(AX), Y12, Y13
+	VPCLMULQDQ     $0x01, 592(AX), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VBROADCASTI128 96(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VMOVDQU        96(SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 624(AX), Y12, Y13
+	VPCLMULQDQ     $0x11, 624(AX), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 624(AX), Y12, Y13
+	VPCLMULQDQ     $0x01, 624(AX), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VBROADCASTI128 112(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VMOVDQU        128(SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 656(AX), Y12, Y13
+	VPCLMULQDQ     $0x11, 656(AX), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 656(AX), Y12, Y13
+	VPCLMULQDQ     $0x01, 656(AX), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VBROADCASTI128 128(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VMOVDQU        160(SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 688(AX), Y12, Y13
+	VPCLMULQDQ     $0x11, 688(AX), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 688(AX), Y12, Y13
+	VPCLMULQDQ     $0x01, 688(AX), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VBROADCASTI128 144(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VMOVDQU        192(SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 720(AX), Y12, Y13
+	VPCLMULQDQ     $0x11, 720(AX), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 720(AX), Y12, Y13
+	VPCLMULQDQ     $0x01, 720(AX), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VBROADCASTI128 160(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VMOVDQU        224(SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 752(AX), Y12, Y13
+	VPCLMULQDQ     $0x11, 752(AX), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 752(AX), Y12, Y13
+	VPCLMULQDQ     $0x01, 752(AX), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VBROADCASTI128 176(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VPSHUFD        $0x4e, Y9, Y13
+	VPXOR          Y13, Y10, Y10
+	VPCLMULQDQ     $0x00, gcmPoly<>+0(SB), Y9, Y13
+	VPXOR          Y13, Y10, Y10
+	VBROADCASTI128 192(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VPSHUFD        $0x4e, Y10, Y13
+	VPXOR          Y13, Y11, Y11
+	VPCLMULQDQ     $0x00, gcmPoly<>+0(SB), Y10, Y13
+	VPXOR          Y13, Y11, Y11
+	VBROADCASTI128 208(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VEXTRACTI128   $0x01, Y11, X13
+	VPXOR          X13, X11, X9
+	VBROADCASTI128 224(AX), Y8
+	VPXOR          (SI), Y8, Y13
+	VAESENCLAST    Y13, Y0, Y0
+	VMOVDQU        Y0, (SI)
+	VPXOR          32(SI), Y8, Y13
+	VAESENCLAST    Y13, Y1, Y1
+	VMOVDQU        Y1, 32(SI)
+	VPXOR          64(SI), Y8, Y13
+	VAESENCLAST    Y13, Y2, Y2
+	VMOVDQU        Y2, 64(SI)
+	VPXOR          96(SI), Y8, Y13
+	VAESENCLAST    Y13, Y3, Y3
+	VMOVDQU        Y3, 96(SI)
+	VPXOR          128(SI), Y8, Y13
+	VAESENCLAST    Y13, Y4, Y4
+	VMOVDQU        Y4, 128(SI)
+	VPXOR          160(SI), Y8, Y13
+	VAESENCLAST    Y13, Y5, Y5
+	VMOVDQU        Y5, 160(SI)
+	VPXOR          192(SI), Y8, Y13
+	VAESENCLAST    Y13, Y6, Y6
+	VMOVDQU        Y6, 192(SI)
+	VPXOR          224(SI), Y8, Y13
+	VAESENCLAST    Y13, Y7, Y7
+	VMOVDQU        Y7, 224(SI)
+	VPADDD         gcmChunkCtr256<>+0(SB), Y15, Y15
+	ADDQ           $0x00000100, SI
+	SUBQ           $0x00000100, DX
+	JNZ            loop
+	VMOVDQU        X15, (BX)
+	VPSHUFB        gcmByteSwap<>+0(SB), X9, X9
+	VMOVDQU        X9, 16(BX)
+	VZEROALL
+	RET
+
+// func gcmLastOpen256(k *byte, m *byte, p *byte, n int)
+// Requires: AES, AVX, AVX2, PCLMULQDQ, VAES, VPCLMULQDQ
+TEXT ·gcmLastOpen256(SB), NOSPLIT, $0-32
+	MOVQ k+0(FP), AX
+	MOVQ m+8(FP), BX
+	MOVQ p+16(FP), SI
+	MOVQ n+24(FP), DX
+	MOVQ 240(AX), R8
+
+	// The message was written in words just now: load it in the same words, so that the stores forward
+	VMOVQ       (BX), X15
+	VPINSRD     $0x02, 8(BX), X15, X15
+	VPINSRD     $0x03, 12(BX), X15, X15
+	VINSERTI128 $0x01, X15, Y15, Y15
+	VMOVDQU     16(BX), X9
+	VPSHUFB     gcmByteSwap<>+0(SB), X9, X9
+
+	// The first counter block masks the tag
+	MOVL    $0x01000000, R9
+	VPINSRD $0x03, R9, X15, X0
+	VPXOR   (AX), X0, X0
+	CMPQ    R8, $0x0c
+	JB      mask59ten
+	JE      mask59twelve
+	VAESENC 16(AX), X0, X0
+	VAESENC 32(AX), X0, X0
+
+mask59twelve:
+	VAESENC 48(AX), X0, X0
+	VAESENC 64(AX), X0, X0
+
+mask59ten:
+	VAESENC     80(AX), X0, X0
+	VAESENC     96(AX), X0, X0
+	VAESENC     112(AX), X0, X0
+	VAESENC     128(AX), X0, X0
+	VAESENC     144(AX), X0, X0
+	VAESENC     160(AX), X0, X0
+	VAESENC     176(AX), X0, X0
+	VAESENC     192(AX), X0, X0
+	VAESENC     208(AX), X0, X0
+	VAESENCLAST 224(AX), X0, X0
+	VMOVDQU     X0, 80(BX)
+	TESTQ       DX, DX
+	JZ          empty
+	CMPQ        DX, $0x00000100
+	JLE         tail
+
+loop:
+	VMOVDQU        (SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPXOR          Y9, Y12, Y12
+	VPCLMULQDQ     $0x00, 528(AX), Y12, Y9
+	VPCLMULQDQ     $0x11, 528(AX), Y12, Y11
+	VPCLMULQDQ     $0x10, 528(AX), Y12, Y10
+	VPCLMULQDQ     $0x01, 528(AX), Y12, Y13
+	VPXOR          Y13, Y10, Y10
+	VBROADCASTI128 (AX), Y8
+	VPADDD         gcmLaneCtr<>+0(SB), Y15, Y0
+	VPADDD         gcmLaneCtr<>+32(SB), Y15, Y1
+	VPADDD         gcmLaneCtr<>+64(SB), Y15, Y2
+	VPADDD         gcmLaneCtr<>+96(SB), Y15, Y3
+	VPADDD         gcmLaneCtr<>+128(SB), Y15, Y4
+	VPADDD         gcmLaneCtr<>+160(SB), Y15, Y5
+	VPADDD         gcmLaneCtr<>+192(SB), Y15, Y6
+	VPADDD         gcmLaneCtr<>+224(SB), Y15, Y7
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y0, Y0
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y1, Y1
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y2, Y2
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y3, Y3
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y4, Y4
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y5, Y5
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y6, Y6
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y7, Y7
+	VPXOR          Y8, Y0, Y0
+	VPXOR          Y8, Y1, Y1
+	VPXOR          Y8, Y2, Y2
+	VPXOR          Y8, Y3, Y3
+	VPXOR          Y8, Y4, Y4
+	VPXOR          Y8, Y5, Y5
+	VPXOR          Y8, Y6, Y6
+	VPXOR          Y8, Y7, Y7
+	CMPQ           R8, $0x0c
+	JB             rounds60ten
+	JE             rounds60twelve
+	VBROADCASTI128 16(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 32(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+
+rounds60twelve:
+	VBROADCASTI128 48(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 64(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+
+rounds60ten:
+	VMOVDQU        32(SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 560(AX), Y12, Y13
+	VPCLMULQDQ     $0x11, 560(AX), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 560(AX), Y12, Y13
+	VPCLMULQDQ     $0x01, 560(AX), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VBROADCASTI128 80(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VMOVDQU        64(SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 592(AX), Y12, Y13
+	VPCLMULQDQ     $0x11, 592(AX), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 592(AX), Y12, Y13
+	VPCLMULQDQ     $0x01, 592(AX), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VBROADCASTI128 96(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VMOVDQU        96(SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 624(AX), Y12, Y13
+	VPCLMULQDQ     $0x11, 624(AX), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 624(AX), Y12, Y13
+	VPCLMULQDQ     $0x01, 624(AX), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VBROADCASTI128 112(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VMOVDQU        128(SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 656(AX), Y12, Y13
+	VPCLMULQDQ     $0x11, 656(AX), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 656(AX), Y12, Y13
+	VPCLMULQDQ     $0x01, 656(AX), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VBROADCASTI128 128(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VMOVDQU        160(SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 688(AX), Y12, Y13
+	VPCLMULQDQ     $0x11, 688(AX), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 688(AX), Y12, Y13
+	VPCLMULQDQ     $0x01, 688(AX), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VBROADCASTI128 144(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VMOVDQU        192(SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 720(AX), Y12, Y13
+	VPCLMULQDQ     $0x11, 720(AX), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 720(AX), Y12, Y13
+	VPCLMULQDQ     $0x01, 720(AX), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VBROADCASTI128 160(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VMOVDQU        224(SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 752(AX), Y12, Y13
+	VPCLMULQDQ     $0x11, 752(AX), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 752(AX), Y12, Y13
+	VPCLMULQDQ     $0x01, 752(AX), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VBROADCASTI128 176(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VPSHUFD        $0x4e, Y9, Y13
+	VPXOR          Y13, Y10, Y10
+	VPCLMULQDQ     $0x00, gcmPoly<>+0(SB), Y9, Y13
+	VPXOR          Y13, Y10, Y10
+	VBROADCASTI128 192(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VPSHUFD        $0x4e, Y10, Y13
+	VPXOR          Y13, Y11, Y11
+	VPCLMULQDQ     $0x00, gcmPoly<>+0(SB), Y10, Y13
+	VPXOR          Y13, Y11, Y11
+	VBROADCASTI128 208(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VEXTRACTI128   $0x01, Y11, X13
+	VPXOR          X13, X11, X9
+	VBROADCASTI128 224(AX), Y8
+	VPXOR          (SI), Y8, Y13
+	VAESENCLAST    Y13, Y0, Y0
+	VMOVDQU        Y0, (SI)
+	VPXOR          32(SI), Y8, Y13
+	VAESENCLAST    Y13, Y1, Y1
+	VMOVDQU        Y1, 32(SI)
+	VPXOR          64(SI), Y8, Y13
+	VAESENCLAST    Y13, Y2, Y2
+	VMOVDQU        Y2, 64(SI)
+	VPXOR          96(SI), Y8, Y13
+	VAESENCLAST    Y13, Y3, Y3
+	VMOVDQU        Y3, 96(SI)
+	VPXOR          128(SI), Y8, Y13
+	VAESENCLAST    Y13, Y4, Y4
+	VMOVDQU        Y4, 128(SI)
+	VPXOR          160(SI), Y8, Y13
+	VAESENCLAST    Y13, Y5, Y5
+	VMOVDQU        Y5, 160(SI)
+	VPXOR          192(SI), Y8, Y13
+	VAESENCLAST    Y13, Y6, Y6
+	VMOVDQU        Y6, 192(SI)
+	VPXOR          224(SI), Y8, Y13
+	VAESENCLAST    Y13, Y7, Y7
+	VMOVDQU        Y7, 224(SI)
+	VPADDD         gcmChunkCtr256<>+0(SB), Y15, Y15
+	ADDQ           $0x00000100, SI
+	SUBQ           $0x00000100, DX
+	CMPQ           DX, $0x00000100
+	JG             loop
+
+tail:
+	// 1 to 256 bytes: powers from H^(blocks+1) on; where the last register is, and which of its bytes count
+	LEAQ 15(DX), CX
+	ANDQ $-16, CX
+	LEAQ 768(AX), R10
+	SUBQ CX, R10
+	LEAQ -1(DX), CX
+	ANDQ $-32, CX
+	LEAQ (SI)(CX*1), R11
+	LEAQ gcmBytesMask<>+0(SB), R12
+	MOVQ DX, CX
+	ANDQ $0x1f, CX
+	JZ   whole
+	LEAQ 48(BX), R11
+	ADDQ $0x20, R12
+	SUBQ CX, R12
+
+whole:
+	CMPQ DX, $0x00000080
+	JG   above61
+	CMPQ DX, $0x00000040
+	JG   above62
+	CMPQ DX, $0x00000020
+	JG   above63
+	JMP  tail1
+
+above63:
+	JMP tail2
+
+above62:
+	CMPQ DX, $0x00000060
+	JG   above64
+	JMP  tail3
+
+above64:
+	JMP tail4
+
+above61:
+	CMPQ DX, $0x000000c0
+	JG   above65
+	CMPQ DX, $0x000000a0
+	JG   above66
+	JMP  tail5
+
+above66:
+	JMP tail6
+
+above65:
+	CMPQ DX, $0x000000e0
+	JG   above67
+	JMP  tail7
+
+above67:
+	JMP tail8
+
+tail1:
+	VBROADCASTI128 (AX), Y8
+	VPADDD         gcmLaneCtr<>+0(SB), Y15, Y0
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y0, Y0
+	VPXOR          Y8, Y0, Y0
+	CMPQ           R8, $0x0c
+	JB             rounds68ten
+	JE             rounds68twelve
+	VBROADCASTI128 16(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VBROADCASTI128 32(AX), Y8
+	VAESENC        Y8, Y0, Y0
+
+rounds68twelve:
+	VBROADCASTI128 48(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VBROADCASTI128 64(AX), Y8
+	VAESENC        Y8, Y0, Y0
+
+rounds68ten:
+	VBROADCASTI128 80(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VBROADCASTI128 96(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VBROADCASTI128 112(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VBROADCASTI128 128(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VBROADCASTI128 144(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VBROADCASTI128 160(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VBROADCASTI128 176(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VBROADCASTI128 192(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VBROADCASTI128 208(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VMOVDQU        (R11), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPXOR          Y9, Y12, Y12
+	VPCLMULQDQ     $0x00, (R10), Y12, Y9
+	VPCLMULQDQ     $0x11, (R10), Y12, Y11
+	VPCLMULQDQ     $0x10, (R10), Y12, Y10
+	VPCLMULQDQ     $0x01, (R10), Y12, Y13
+	VPXOR          Y13, Y10, Y10
+	VBROADCASTI128 224(AX), Y8
+	VPXOR          (R11), Y8, Y13
+	VAESENCLAST    Y13, Y0, Y0
+	VPAND          (R12), Y0, Y0
+	VMOVDQU        Y0, (R11)
+	VMOVQ          32(BX), X12
+	VPINSRQ        $0x01, 40(BX), X12, X12
+	VPCLMULQDQ     $0x00, 768(AX), X12, X13
+	VPCLMULQDQ     $0x11, 768(AX), X12, X14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 768(AX), X12, X13
+	VPCLMULQDQ     $0x01, 768(AX), X12, X14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	JMP            done
+
+tail2:
+	VBROADCASTI128 (AX), Y8
+	VPADDD         gcmLaneCtr<>+0(SB), Y15, Y0
+	VPADDD         gcmLaneCtr<>+32(SB), Y15, Y1
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y0, Y0
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y1, Y1
+	VPXOR          Y8, Y0, Y0
+	VPXOR          Y8, Y1, Y1
+	CMPQ           R8, $0x0c
+	JB             rounds69ten
+	JE             rounds69twelve
+	VBROADCASTI128 16(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VBROADCASTI128 32(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+
+rounds69twelve:
+	VBROADCASTI128 48(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VBROADCASTI128 64(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+
+rounds69ten:
+	VBROADCASTI128 80(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VBROADCASTI128 96(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VBROADCASTI128 112(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VBROADCASTI128 128(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VMOVDQU        (SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPXOR          Y9, Y12, Y12
+	VPCLMULQDQ     $0x00, (R10), Y12, Y9
+	VPCLMULQDQ     $0x11, (R10), Y12, Y11
+	VPCLMULQDQ     $0x10, (R10), Y12, Y10
+	VPCLMULQDQ     $0x01, (R10), Y12, Y13
+	VPXOR          Y13, Y10, Y10
+	VBROADCASTI128 144(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VBROADCASTI128 160(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VBROADCASTI128 176(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VBROADCASTI128 192(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VBROADCASTI128 208(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VMOVDQU        (R11), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 32(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 32(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 32(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 32(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VBROADCASTI128 224(AX), Y8
+	VPXOR          (SI), Y8, Y13
+	VAESENCLAST    Y13, Y0, Y0
+	VMOVDQU        Y0, (SI)
+	VPXOR          (R11), Y8, Y13
+	VAESENCLAST    Y13, Y1, Y1
+	VPAND          (R12), Y1, Y1
+	VMOVDQU        Y1, (R11)
+	VMOVQ          32(BX), X12
+	VPINSRQ        $0x01, 40(BX), X12, X12
+	VPCLMULQDQ     $0x00, 768(AX), X12, X13
+	VPCLMULQDQ     $0x11, 768(AX), X12, X14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 768(AX), X12, X13
+	VPCLMULQDQ     $0x01, 768(AX), X12, X14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	JMP            done
+
+tail3:
+	VBROADCASTI128 (AX), Y8
+	VPADDD         gcmLaneCtr<>+0(SB), Y15, Y0
+	VPADDD         gcmLaneCtr<>+32(SB), Y15, Y1
+	VPADDD         gcmLaneCtr<>+64(SB), Y15, Y2
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y0, Y0
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y1, Y1
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y2, Y2
+	VPXOR          Y8, Y0, Y0
+	VPXOR          Y8, Y1, Y1
+	VPXOR          Y8, Y2, Y2
+	CMPQ           R8, $0x0c
+	JB             rounds70ten
+	JE             rounds70twelve
+	VBROADCASTI128 16(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VBROADCASTI128 32(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+
+rounds70twelve:
+	VBROADCASTI128 48(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VBROADCASTI128 64(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+
+rounds70ten:
+	VBROADCASTI128 80(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VBROADCASTI128 96(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VMOVDQU        (SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPXOR          Y9, Y12, Y12
+	VPCLMULQDQ     $0x00, (R10), Y12, Y9
+	VPCLMULQDQ     $0x11, (R10), Y12, Y11
+	VPCLMULQDQ     $0x10, (R10), Y12, Y10
+	VPCLMULQDQ     $0x01, (R10), Y12, Y13
+	VPXOR          Y13, Y10, Y10
+	VBROADCASTI128 112(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VBROADCASTI128 128(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VBROADCASTI128 144(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VBROADCASTI128 160(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VMOVDQU        32(SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 32(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 32(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 32(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 32(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VBROADCASTI128 176(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VBROADCASTI128 192(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VBROADCASTI128 208(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VMOVDQU        (R11), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 64(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 64(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 64(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 64(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VBROADCASTI128 224(AX), Y8
+	VPXOR          (SI), Y8, Y13
+	VAESENCLAST    Y13, Y0, Y0
+	VMOVDQU        Y0, (SI)
+	VPXOR          32(SI), Y8, Y13
+	VAESENCLAST    Y13, Y1, Y1
+	VMOVDQU        Y1, 32(SI)
+	VPXOR          (R11), Y8, Y13
+	VAESENCLAST    Y13, Y2, Y2
+	VPAND          (R12), Y2, Y2
+	VMOVDQU        Y2, (R11)
+	VMOVQ          32(BX), X12
+	VPINSRQ        $0x01, 40(BX), X12, X12
+	VPCLMULQDQ     $0x00, 768(AX), X12, X13
+	VPCLMULQDQ     $0x11, 768(AX), X12, X14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 768(AX), X12, X13
+	VPCLMULQDQ     $0x01, 768(AX), X12, X14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	JMP            done
+
+tail4:
+	VBROADCASTI128 (AX), Y8
+	VPADDD         gcmLaneCtr<>+0(SB), Y15, Y0
+	VPADDD         gcmLaneCtr<>+32(SB), Y15, Y1
+	VPADDD         gcmLaneCtr<>+64(SB), Y15, Y2
+	VPADDD         gcmLaneCtr<>+96(SB), Y15, Y3
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y0, Y0
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y1, Y1
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y2, Y2
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y3, Y3
+	VPXOR          Y8, Y0, Y0
+	VPXOR          Y8, Y1, Y1
+	VPXOR          Y8, Y2, Y2
+	VPXOR          Y8, Y3, Y3
+	CMPQ           R8, $0x0c
+	JB             rounds71ten
+	JE             rounds71twelve
+	VBROADCASTI128 16(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VBROADCASTI128 32(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+
+rounds71twelve:
+	VBROADCASTI128 48(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VBROADCASTI128 64(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+
+rounds71ten:
+	VBROADCASTI128 80(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VMOVDQU        (SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPXOR          Y9, Y12, Y12
+	VPCLMULQDQ     $0x00, (R10), Y12, Y9
+	VPCLMULQDQ     $0x11, (R10), Y12, Y11
+	VPCLMULQDQ     $0x10, (R10), Y12, Y10
+	VPCLMULQDQ     $0x01, (R10), Y12, Y13
+	VPXOR          Y13, Y10, Y10
+	VBROADCASTI128 96(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VBROADCASTI128 112(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VBROADCASTI128 128(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VMOVDQU        32(SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 32(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 32(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 32(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 32(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VBROADCASTI128 144(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VBROADCASTI128 160(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VBROADCASTI128 176(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VMOVDQU        64(SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 64(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 64(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 64(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 64(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VBROADCASTI128 192(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VBROADCASTI128 208(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VMOVDQU        (R11), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 96(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 96(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 96(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 96(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VBROADCASTI128 224(AX), Y8
+	VPXOR          (SI), Y8, Y13
+	VAESENCLAST    Y13, Y0, Y0
+	VMOVDQU        Y0, (SI)
+	VPXOR          32(SI), Y8, Y13
+	VAESENCLAST    Y13, Y1, Y1
+	VMOVDQU        Y1, 32(SI)
+	VPXOR          64(SI), Y8, Y13
+	VAESENCLAST    Y13, Y2, Y2
+	VMOVDQU        Y2, 64(SI)
+	VPXOR          (R11), Y8, Y13
+	VAESENCLAST    Y13, Y3, Y3
+	VPAND          (R12), Y3, Y3
+	VMOVDQU        Y3, (R11)
+	VMOVQ          32(BX), X12
+	VPINSRQ        $0x01, 40(BX), X12, X12
+	VPCLMULQDQ     $0x00, 768(AX), X12, X13
+	VPCLMULQDQ     $0x11, 768(AX), X12, X14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 768(AX), X12, X13
+	VPCLMULQDQ     $0x01, 768(AX), X12, X14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	JMP            done
+
+tail5:
+	VBROADCASTI128 (AX), Y8
+	VPADDD         gcmLaneCtr<>+0(SB), Y15, Y0
+	VPADDD         gcmLaneCtr<>+32(SB), Y15, Y1
+	VPADDD         gcmLaneCtr<>+64(SB), Y15, Y2
+	VPADDD         gcmLaneCtr<>+96(SB), Y15, Y3
+	VPADDD         gcmLaneCtr<>+128(SB), Y15, Y4
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y0, Y0
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y1, Y1
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y2, Y2
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y3, Y3
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y4, Y4
+	VPXOR          Y8, Y0, Y0
+	VPXOR          Y8, Y1, Y1
+	VPXOR          Y8, Y2, Y2
+	VPXOR          Y8, Y3, Y3
+	VPXOR          Y8, Y4, Y4
+	CMPQ           R8, $0x0c
+	JB             rounds72ten
+	JE             rounds72twelve
+	VBROADCASTI128 16(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VBROADCASTI128 32(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+
+rounds72twelve:
+	VBROADCASTI128 48(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VBROADCASTI128 64(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+
+rounds72ten:
+	VBROADCASTI128 80(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VMOVDQU        (SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPXOR          Y9, Y12, Y12
+	VPCLMULQDQ     $0x00, (R10), Y12, Y9
+	VPCLMULQDQ     $0x11, (R10), Y12, Y11
+	VPCLMULQDQ     $0x10, (R10), Y12, Y10
+	VPCLMULQDQ     $0x01, (R10), Y12, Y13
+	VPXOR          Y13, Y10, Y10
+	VBROADCASTI128 96(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VBROADCASTI128 112(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VMOVDQU        32(SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 32(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 32(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 32(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 32(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VBROADCASTI128 128(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VBROADCASTI128 144(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VMOVDQU        64(SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 64(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 64(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 64(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 64(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VBROADCASTI128 160(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VBROADCASTI128 176(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VMOVDQU        96(SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 96(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 96(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 96(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 96(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VBROADCASTI128 192(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VBROADCASTI128 208(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VMOVDQU        (R11), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 128(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 128(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 128(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 128(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VBROADCASTI128 224(AX), Y8
+	VPXOR          (SI), Y8, Y13
+	VAESENCLAST    Y13, Y0, Y0
+	VMOVDQU        Y0, (SI)
+	VPXOR          32(SI), Y8, Y13
+	VAESENCLAST    Y13, Y1, Y1
+	VMOVDQU        Y1, 32(SI)
+	VPXOR          64(SI), Y8, Y13
+	VAESENCLAST    Y13, Y2, Y2
+	VMOVDQU        Y2, 64(SI)
+	VPXOR          96(SI), Y8, Y13
+	VAESENCLAST    Y13, Y3, Y3
+	VMOVDQU        Y3, 96(SI)
+	VPXOR          (R11), Y8, Y13
+	VAESENCLAST    Y13, Y4, Y4
+	VPAND          (R12), Y4, Y4
+	VMOVDQU        Y4, (R11)
+	VMOVQ          32(BX), X12
+	VPINSRQ        $0x01, 40(BX), X12, X12
+	VPCLMULQDQ     $0x00, 768(AX), X12, X13
+	VPCLMULQDQ     $0x11, 768(AX), X12, X14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 768(AX), X12, X13
+	VPCLMULQDQ     $0x01, 768(AX), X12, X14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	JMP            done
+
+tail6:
+	VBROADCASTI128 (AX), Y8
+	VPADDD         gcmLaneCtr<>+0(SB), Y15, Y0
+	VPADDD         gcmLaneCtr<>+32(SB), Y15, Y1
+	VPADDD         gcmLaneCtr<>+64(SB), Y15, Y2
+	VPADDD         gcmLaneCtr<>+96(SB), Y15, Y3
+	VPADDD         gcmLaneCtr<>+128(SB), Y15, Y4
+	VPADDD         gcmLaneCtr<>+160(SB), Y15, Y5
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y0, Y0
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y1, Y1
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y2, Y2
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y3, Y3
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y4, Y4
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y5, Y5
+	VPXOR          Y8, Y0, Y0
+	VPXOR          Y8, Y1, Y1
+	VPXOR          Y8, Y2, Y2
+	VPXOR          Y8, Y3, Y3
+	VPXOR          Y8, Y4, Y4
+	VPXOR          Y8, Y5, Y5
+	CMPQ           R8, $0x0c
+	JB             rounds73ten
+	JE             rounds73twelve
+	VBROADCASTI128 16(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VBROADCASTI128 32(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+
+rounds73twelve:
+	VBROADCASTI128 48(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VBROADCASTI128 64(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+
+rounds73ten:
+	VMOVDQU        (SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPXOR          Y9, Y12, Y12
+	VPCLMULQDQ     $0x00, (R10), Y12, Y9
+	VPCLMULQDQ     $0x11, (R10), Y12, Y11
+	VPCLMULQDQ     $0x10, (R10), Y12, Y10
+	VPCLMULQDQ     $0x01, (R10), Y12, Y13
+	VPXOR          Y13, Y10, Y10
+	VBROADCASTI128 80(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VBROADCASTI128 96(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VMOVDQU        32(SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 32(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 32(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 32(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 32(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VBROADCASTI128 112(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VBROADCASTI128 128(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VMOVDQU        64(SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 64(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 64(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 64(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 64(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VBROADCASTI128 144(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VBROADCASTI128 160(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VMOVDQU        96(SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 96(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 96(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 96(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 96(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VBROADCASTI128 176(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VBROADCASTI128 192(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VMOVDQU        128(SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 128(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 128(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 128(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 128(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VBROADCASTI128 208(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VMOVDQU        (R11), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 160(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 160(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 160(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 160(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VBROADCASTI128 224(AX), Y8
+	VPXOR          (SI), Y8, Y13
+	VAESENCLAST    Y13, Y0, Y0
+	VMOVDQU        Y0, (SI)
+	VPXOR          32(SI), Y8, Y13
+	VAESENCLAST    Y13, Y1, Y1
+	VMOVDQU        Y1, 32(SI)
+	VPXOR          64(SI), Y8, Y13
+	VAESENCLAST    Y13, Y2, Y2
+	VMOVDQU        Y2, 64(SI)
+	VPXOR          96(SI), Y8, Y13
+	VAESENCLAST    Y13, Y3, Y3
+	VMOVDQU        Y3, 96(SI)
+	VPXOR          128(SI), Y8, Y13
+	VAESENCLAST    Y13, Y4, Y4
+	VMOVDQU        Y4, 128(SI)
+	VPXOR          (R11), Y8, Y13
+	VAESENCLAST    Y13, Y5, Y5
+	VPAND          (R12), Y5, Y5
+	VMOVDQU        Y5, (R11)
+	VMOVQ          32(BX), X12
+	VPINSRQ        $0x01, 40(BX), X12, X12
+	VPCLMULQDQ     $0x00, 768(AX), X12, X13
+	VPCLMULQDQ     $0x11, 768(AX), X12, X14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 768(AX), X12, X13
+	VPCLMULQDQ     $0x01, 768(AX), X12, X14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	JMP            done
+
+tail7:
+	VBROADCASTI128 (AX), Y8
+	VPADDD         gcmLaneCtr<>+0(SB), Y15, Y0
+	VPADDD         gcmLaneCtr<>+32(SB), Y15, Y1
+	VPADDD         gcmLaneCtr<>+64(SB), Y15, Y2
+	VPADDD         gcmLaneCtr<>+96(SB), Y15, Y3
+	VPADDD         gcmLaneCtr<>+128(SB), Y15, Y4
+	VPADDD         gcmLaneCtr<>+160(SB), Y15, Y5
+	VPADDD         gcmLaneCtr<>+192(SB), Y15, Y6
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y0, Y0
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y1, Y1
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y2, Y2
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y3, Y3
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y4, Y4
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y5, Y5
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y6, Y6
+	VPXOR          Y8, Y0, Y0
+	VPXOR          Y8, Y1, Y1
+	VPXOR          Y8, Y2, Y2
+	VPXOR          Y8, Y3, Y3
+	VPXOR          Y8, Y4, Y4
+	VPXOR          Y8, Y5, Y5
+	VPXOR          Y8, Y6, Y6
+	CMPQ           R8, $0x0c
+	JB             rounds74ten
+	JE             rounds74twelve
+	VBROADCASTI128 16(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VBROADCASTI128 32(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+
+rounds74twelve:
+	VBROADCASTI128 48(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VBROADCASTI128 64(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+
+rounds74ten:
+	VMOVDQU        (SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPXOR          Y9, Y12, Y12
+	VPCLMULQDQ     $0x00, (R10), Y12, Y9
+	VPCLMULQDQ     $0x11, (R10), Y12, Y11
+	VPCLMULQDQ     $0x10, (R10), Y12, Y10
+	VPCLMULQDQ     $0x01, (R10), Y12, Y13
+	VPXOR          Y13, Y10, Y10
+	VBROADCASTI128 80(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VBROADCASTI128 96(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VMOVDQU        32(SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 32(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 32(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 32(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 32(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VBROADCASTI128 112(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VMOVDQU        64(SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 64(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 64(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 64(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 64(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VBROADCASTI128 128(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VBROADCASTI128 144(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VMOVDQU        96(SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 96(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 96(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 96(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 96(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VBROADCASTI128 160(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VMOVDQU        128(SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 128(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 128(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 128(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 128(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VBROADCASTI128 176(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VBROADCASTI128 192(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VMOVDQU        160(SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 160(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 160(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 160(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 160(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VBROADCASTI128 208(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VMOVDQU        (R11), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 192(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 192(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 192(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 192(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VBROADCASTI128 224(AX), Y8
+	VPXOR          (SI), Y8, Y13
+	VAESENCLAST    Y13, Y0, Y0
+	VMOVDQU        Y0, (SI)
+	VPXOR          32(SI), Y8, Y13
+	VAESENCLAST    Y13, Y1, Y1
+	VMOVDQU        Y1, 32(SI)
+	VPXOR          64(SI), Y8, Y13
+	VAESENCLAST    Y13, Y2, Y2
+	VMOVDQU        Y2, 64(SI)
+	VPXOR          96(SI), Y8, Y13
+	VAESENCLAST    Y13, Y3, Y3
+	VMOVDQU        Y3, 96(SI)
+	VPXOR          128(SI), Y8, Y13
+	VAESENCLAST    Y13, Y4, Y4
+	VMOVDQU        Y4, 128(SI)
+	VPXOR          160(SI), Y8, Y13
+	VAESENCLAST    Y13, Y5, Y5
+	VMOVDQU        Y5, 160(SI)
+	VPXOR          (R11), Y8, Y13
+	VAESENCLAST    Y13, Y6, Y6
+	VPAND          (R12), Y6, Y6
+	VMOVDQU        Y6, (R11)
+	VMOVQ          32(BX), X12
+	VPINSRQ        $0x01, 40(BX), X12, X12
+	VPCLMULQDQ     $0x00, 768(AX), X12, X13
+	VPCLMULQDQ     $0x11, 768(AX), X12, X14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 768(AX), X12, X13
+	VPCLMULQDQ     $0x01, 768(AX), X12, X14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	JMP            done
+
+tail8:
+	VBROADCASTI128 (AX), Y8
+	VPADDD         gcmLaneCtr<>+0(SB), Y15, Y0
+	VPADDD         gcmLaneCtr<>+32(SB), Y15, Y1
+	VPADDD         gcmLaneCtr<>+64(SB), Y15, Y2
+	VPADDD         gcmLaneCtr<>+96(SB), Y15, Y3
+	VPADDD         gcmLaneCtr<>+128(SB), Y15, Y4
+	VPADDD         gcmLaneCtr<>+160(SB), Y15, Y5
+	VPADDD         gcmLaneCtr<>+192(SB), Y15, Y6
+	VPADDD         gcmLaneCtr<>+224(SB), Y15, Y7
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y0, Y0
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y1, Y1
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y2, Y2
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y3, Y3
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y4, Y4
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y5, Y5
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y6, Y6
+	VPSHUFB        gcmCtrSwap<>+0(SB), Y7, Y7
+	VPXOR          Y8, Y0, Y0
+	VPXOR          Y8, Y1, Y1
+	VPXOR          Y8, Y2, Y2
+	VPXOR          Y8, Y3, Y3
+	VPXOR          Y8, Y4, Y4
+	VPXOR          Y8, Y5, Y5
+	VPXOR          Y8, Y6, Y6
+	VPXOR          Y8, Y7, Y7
+	CMPQ           R8, $0x0c
+	JB             rounds75ten
+	JE             rounds75twelve
+	VBROADCASTI128 16(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 32(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+
+rounds75twelve:
+	VBROADCASTI128 48(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 64(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+
+rounds75ten:
+	VMOVDQU        (SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPXOR          Y9, Y12, Y12
+	VPCLMULQDQ     $0x00, (R10), Y12, Y9
+	VPCLMULQDQ     $0x11, (R10), Y12, Y11
+	VPCLMULQDQ     $0x10, (R10), Y12, Y10
+	VPCLMULQDQ     $0x01, (R10), Y12, Y13
+	VPXOR          Y13, Y10, Y10
+	VBROADCASTI128 80(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VMOVDQU        32(SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 32(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 32(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 32(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 32(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VBROADCASTI128 96(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 112(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VMOVDQU        64(SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 64(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 64(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 64(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 64(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VBROADCASTI128 128(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VMOVDQU        96(SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 96(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 96(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 96(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 96(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VBROADCASTI128 144(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VMOVDQU        128(SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 128(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 128(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 128(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 128(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VBROADCASTI128 160(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 176(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VMOVDQU        160(SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 160(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 160(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 160(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 160(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VBROADCASTI128 192(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VMOVDQU        192(SI), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 192(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 192(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 192(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 192(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VBROADCASTI128 208(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VMOVDQU        (R11), Y12
+	VPSHUFB        gcmByteSwap<>+0(SB), Y12, Y12
+	VPCLMULQDQ     $0x00, 224(R10), Y12, Y13
+	VPCLMULQDQ     $0x11, 224(R10), Y12, Y14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 224(R10), Y12, Y13
+	VPCLMULQDQ     $0x01, 224(R10), Y12, Y14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+	VBROADCASTI128 224(AX), Y8
+	VPXOR          (SI), Y8, Y13
+	VAESENCLAST    Y13, Y0, Y0
+	VMOVDQU        Y0, (SI)
+	VPXOR          32(SI), Y8, Y13
+	VAESENCLAST    Y13, Y1, Y1
+	VMOVDQU        Y1, 32(SI)
+	VPXOR          64(SI), Y8, Y13
+	VAESENCLAST    Y13, Y2, Y2
+	VMOVDQU        Y2, 64(SI)
+	VPXOR          96(SI), Y8, Y13
+	VAESENCLAST    Y13, Y3, Y3
+	VMOVDQU        Y3, 96(SI)
+	VPXOR          128(SI), Y8, Y13
+	VAESENCLAST    Y13, Y4, Y4
+	VMOVDQU        Y4, 128(SI)
+	VPXOR          160(SI), Y8, Y13
+	VAESENCLAST    Y13, Y5, Y5
+	VMOVDQU        Y5, 160(SI)
+	VPXOR          192(SI), Y8, Y13
+	VAESENCLAST    Y13, Y6, Y6
+	VMOVDQU        Y6, 192(SI)
+	VPXOR          (R11), Y8, Y13
+	VAESENCLAST    Y13, Y7, Y7
+	VPAND          (R12), Y7, Y7
+	VMOVDQU        Y7, (R11)
+	VMOVQ          32(BX), X12
+	VPINSRQ        $0x01, 40(BX), X12, X12
+	VPCLMULQDQ     $0x00, 768(AX), X12, X13
+	VPCLMULQDQ     $0x11, 768(AX), X12, X14
+	VPXOR          Y13, Y9, Y9
+	VPXOR          Y14, Y11, Y11
+	VPCLMULQDQ     $0x10, 768(AX), X12, X13
+	VPCLMULQDQ     $0x01, 768(AX), X12, X14
+	VPXOR          Y13, Y10, Y10
+	VPXOR          Y14, Y10, Y10
+
+done:
+	VPSHUFD      $0x4e, Y9, Y13
+	VPXOR        Y13, Y10, Y10
+	VPCLMULQDQ   $0x00, gcmPoly<>+0(SB), Y9, Y13
+	VPXOR        Y13, Y10, Y10
+	VPSHUFD      $0x4e, Y10, Y13
+	VPXOR        Y13, Y11, Y11
+	VPCLMULQDQ   $0x00, gcmPoly<>+0(SB), Y10, Y13
+	VPXOR        Y13, Y11, Y11
+	VEXTRACTI128 $0x01, Y11, X13
+	VPXOR        X13, X11, X9
+	VPSHUFB      gcmByteSwap<>+0(SB), X9, X9
+	VPXOR        80(BX), X9, X9
+	VMOVDQU      X9, 16(BX)
+	VZEROALL
+	RET
+
+empty:
+	// No text: (state + lengths) times H
+	VMOVQ      32(BX), X12
+	VPINSRQ    $0x01, 40(BX), X12, X12
+	VPXOR      X12, X9, X12
+	VPCLMULQDQ $0x00, 768(AX), X12, X9
+	VPCLMULQDQ $0x11, 768(AX), X12, X11
+	VPCLMULQDQ $0x10, 768(AX), X12, X10
+	VPCLMULQDQ $0x01, 768(AX), X12, X13
+	VPXOR      X13, X10, X10
+	JMP        done
+
 DATA chachaConst<>+0(SB)/8, $0x3320646e61707865
 DATA chachaConst<>+8(SB)/8, $0x6b20657479622d32
 DATA chachaConst<>+16(SB)/8, $0x3320646e61707865

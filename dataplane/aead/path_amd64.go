@@ -57,11 +57,16 @@ func available() path {
 }
 
 func newImpl(p path, suite Suite, key []byte) keyImpl {
-	if p == pathAVX512 && suite == ChaCha20Poly1305 {
+	switch {
+	case p == pathGeneric:
+		return newGeneric(suite, key)
+	case suite == ChaCha20Poly1305 && p == pathAVX512:
 		return newChaCha(p, key)
-	}
-	if p == pathAVX512 {
+	case suite == ChaCha20Poly1305:
+		return newGeneric(suite, key)
+	case p == pathAVX512:
 		return newGCM512(key)
+	default:
+		return newGCM256(key)
 	}
-	return newGeneric(suite, key)
 }

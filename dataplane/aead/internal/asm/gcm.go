@@ -16,6 +16,7 @@ const (
 	msgHash    = 16 // GHASH state in, tag out
 	msgLengths = 32 // text bits, AAD bits: the length block byte-reversed
 	msgLast    = 48 // [32]byte: the last piece of text (AVX2 only)
+	msgMask    = 80 // [16]byte: the tag's mask (AVX2 only)
 )
 
 // The constants of both GCM kernels. Each is wide enough for 512 bits.

@@ -126,7 +126,7 @@ func gcmLast512(open bool) {
 	ANDQ(I32(-16), reg.RCX)
 	LEAQ(at(gk, keyPowers+512), gPow)
 	SUBQ(reg.RCX, gPow)
-	pickTail(1, 8)
+	pickTail(1, 8, 64)
 	for k := 1; k <= 8; k++ {
 		Label(tailName(k))
 		tail512(k, open)
@@ -406,19 +406,19 @@ func run(steps []func()) {
 	}
 }
 
-// pickTail branches to the tail for ceil(DX/64), known to be in lo..hi.
-func pickTail(lo, hi int) {
+// pickTail branches to the tail for ceil(DX/width), known to be in lo..hi.
+func pickTail(lo, hi, width int) {
 	if lo == hi {
 		JMP(LabelRef(tailName(lo)))
 		return
 	}
 	mid := (lo + hi) / 2
 	above := label("above")
-	CMPQ(gn, U32(64*mid))
+	CMPQ(gn, U32(width*mid))
 	JG(LabelRef(above))
-	pickTail(lo, mid)
+	pickTail(lo, mid, width)
 	Label(above)
-	pickTail(mid+1, hi)
+	pickTail(mid+1, hi, width)
 }
 
 func tailName(k int) string { return "tail" + string(rune('0'+k)) }

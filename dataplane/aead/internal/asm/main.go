@@ -20,6 +20,7 @@ func main() {
 	cpu()
 	gcmShared()
 	gcm512()
+	gcm256()
 	chacha512()
 	polyScalar()
 	poly512()
