@@ -9,17 +9,17 @@ import (
 // that iperf3 gives them on the wire. Zero means the default of the end that
 // reads it.
 type Params struct {
-	TCP           bool    `json:"tcp,omitempty"`
-	UDP           bool    `json:"udp,omitempty"`
+	TCP           Flag    `json:"tcp,omitempty"`
+	UDP           Flag    `json:"udp,omitempty"`
 	Omit          Integer `json:"omit"` // seconds left out of the result at the start
 	Time          Integer `json:"time"` // seconds; 0 if Num or BlockCount ends the test
 	Num           Integer `json:"num"`  // bytes
 	BlockCount    Integer `json:"blockcount"`
 	MSS           Integer `json:"MSS,omitempty"`
-	NoDelay       bool    `json:"nodelay,omitempty"`
+	NoDelay       Flag    `json:"nodelay,omitempty"`
 	Parallel      Integer `json:"parallel"`
-	Reverse       bool    `json:"reverse,omitempty"`       // the server sends
-	Bidirectional bool    `json:"bidirectional,omitempty"` // both send, on streams of their own
+	Reverse       Flag    `json:"reverse,omitempty"`       // the server sends
+	Bidirectional Flag    `json:"bidirectional,omitempty"` // both send, on streams of their own
 	Window        Integer `json:"window,omitempty"`        // socket buffer, bytes
 	Len           Integer `json:"len"`                     // bytes per block or datagram
 	Bandwidth     Integer `json:"bandwidth,omitempty"`     // bits per second per stream; 0 for all there is
@@ -31,7 +31,7 @@ type Params struct {
 	Congestion    string  `json:"congestion,omitempty"`
 	ServerOutput  Integer `json:"get_server_output,omitempty"`
 	Counters64    Integer `json:"udp_counters_64bit,omitempty"`
-	ZeroCopy      bool    `json:"zerocopy,omitempty"` // the sender of a stream uses sendfile
+	ZeroCopy      Flag    `json:"zerocopy,omitempty"` // the sender of a stream uses sendfile
 	ClientVersion string  `json:"client_version"`
 }
 
@@ -63,9 +63,9 @@ func (p *Params) Validate() error {
 		return fmt.Errorf("omitting %d seconds is out of range: use 0 to %d", p.Omit, maxOmit)
 	case p.Num < 0 || p.BlockCount < 0:
 		return fmt.Errorf("the amount to send cannot be negative")
-	case p.TCP && (p.Len < 1 || p.Len > MaxTCPLen):
+	case bool(p.TCP) && (p.Len < 1 || p.Len > MaxTCPLen):
 		return fmt.Errorf("blocks of %d bytes are out of range for TCP: use 1 to %d", p.Len, MaxTCPLen)
-	case p.UDP && (p.Len < MinUDPLen || p.Len > MaxUDPLen):
+	case bool(p.UDP) && (p.Len < MinUDPLen || p.Len > MaxUDPLen):
 		return fmt.Errorf("datagrams of %d bytes are out of range: use %d to %d", p.Len, MinUDPLen, MaxUDPLen)
 	case p.Window < 0 || p.Window > MaxWindow:
 		return fmt.Errorf("a socket buffer of %d bytes is out of range: use at most %d", p.Window, MaxWindow)
@@ -75,7 +75,7 @@ func (p *Params) Validate() error {
 		return fmt.Errorf("a segment size of %d bytes is out of range: use 1 to 65535", p.MSS)
 	case p.TOS < 0 || p.TOS > 255:
 		return fmt.Errorf("a type of service of %d is out of range: use 0 to 255", p.TOS)
-	case p.Reverse && p.Bidirectional:
+	case bool(p.Reverse && p.Bidirectional):
 		return fmt.Errorf("a test is either reverse or bidirectional: choose one")
 	case p.Burst < 0 || p.Burst > 1000:
 		return fmt.Errorf("a burst of %d blocks is out of range: use 0 to 1000", p.Burst)
@@ -107,7 +107,7 @@ func (p *Params) clientSends(n int) bool {
 	if p.Bidirectional {
 		return n < int(p.Parallel)
 	}
-	return !p.Reverse
+	return !bool(p.Reverse)
 }
 
 // Results is what each end tells the other after the test.

@@ -22,6 +22,9 @@ type stream struct {
 	mss    int
 
 	skipCopy bool // the receiver discards in the kernel (MSG_TRUNC)
+	// atServer says that the peer has already ended the test when halt comes: a
+	// sender breaks off, and a receiver takes what has already arrived.
+	atServer bool
 
 	bytes atomic.Uint64
 	// limit, shared by all sending streams, is what -n and -k leave to send.
@@ -72,7 +75,7 @@ func (s *stream) start(now time.Time) {
 			s.err = s.sendUDP()
 		case s.udp:
 			s.err = s.receiveUDP()
-		case s.sends && s.params.ZeroCopy:
+		case s.sends && bool(s.params.ZeroCopy):
 			s.err = s.sendFile()
 		case s.sends:
 			s.err = s.sendTCP()
@@ -98,18 +101,24 @@ func (s *stream) snapshot() counters {
 	return c
 }
 
-// halt stops the mover and waits for it. A receiver first takes what has
-// already arrived.
+// halt stops the mover and waits for it.
 func (s *stream) halt() {
 	s.stop.Store(true)
 	if s.done == nil {
 		return
 	}
 	if !s.udp {
-		// The peer has been told to stop; a mover blocked in the kernel is woken.
-		how := unix.SHUT_WR
+		if s.sends && !s.atServer {
+			// The server still reads: the block being written goes through.
+			select {
+			case <-s.done:
+				return
+			case <-time.After(time.Second):
+			}
+		}
+		how := unix.SHUT_RDWR
 		if !s.sends {
-			how = unix.SHUT_RD
+			how = unix.SHUT_RD // what has arrived can still be read
 		}
 		unix.Shutdown(s.fd, how)
 	}
@@ -195,10 +204,14 @@ func (s *stream) receiveTCP() error {
 	if s.skipCopy {
 		flags = unix.MSG_TRUNC // tcp(7): the bytes are discarded, not copied
 	}
+	var stopped time.Time
 	for {
 		n, err := ignoringInterrupts(func() (int, error) { return receive(s.fd, buf, flags) })
 		if n > 0 {
 			s.bytes.Add(uint64(n))
+			if s.enough(&stopped) {
+				return nil
+			}
 			continue
 		}
 		if err != nil {
@@ -207,6 +220,25 @@ func (s *stream) receiveTCP() error {
 		return nil // the peer or halt has ended the stream
 	}
 }
+
+// enough says, after something has arrived, whether a receiver ends here: at the
+// client at once, at the server when drainTime has passed since stop, in which
+// what was under way arrives. since is the caller's memory.
+func (s *stream) enough(since *time.Time) bool {
+	if !s.stop.Load() {
+		return false
+	}
+	if !s.atServer {
+		return true
+	}
+	now := time.Now()
+	if since.IsZero() {
+		*since = now
+	}
+	return now.Sub(*since) > drainTime
+}
+
+const drainTime = 500 * time.Millisecond
 
 // pause waits until the pacer lets n bytes go; false if the stream was stopped.
 func (s *stream) pause(p *Pacer, n int) bool {

@@ -90,6 +90,7 @@ func (s *stream) receiveUDP() error {
 	unix.SetsockoptTimeval(s.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Usec: 50_000})
 	wide := s.params.Counters64 != 0
 	in := newInbox()
+	var stopped time.Time
 	for {
 		n, err := ignoringInterrupts(func() (int, error) { return in.receive(s.fd) })
 		switch {
@@ -116,5 +117,8 @@ func (s *stream) receiveUDP() error {
 			}
 		}
 		s.mu.Unlock()
+		if s.enough(&stopped) {
+			return nil
+		}
 	}
 }

@@ -38,7 +38,7 @@ type Sequence struct {
 	OutOfOrder uint64
 	Jitter     float64 // seconds
 
-	transit float64 // seconds, of the datagram before
+	transit int64 // microseconds, of the datagram before
 	began   bool
 }
 
@@ -48,7 +48,7 @@ func (s *Sequence) Arrive(b []byte, now time.Time, wide bool) bool {
 	if len(b) < MinUDPLen {
 		return false
 	}
-	sent := float64(binary.BigEndian.Uint32(b)) + float64(binary.BigEndian.Uint32(b[4:]))/1e6
+	sent := int64(binary.BigEndian.Uint32(b))*1e6 + int64(binary.BigEndian.Uint32(b[4:]))
 	var number uint64
 	if wide {
 		number = binary.BigEndian.Uint64(b[8:])
@@ -71,13 +71,13 @@ func (s *Sequence) Arrive(b []byte, now time.Time, wide bool) bool {
 			s.Lost--
 		}
 	}
-	transit := float64(now.UnixMicro())/1e6 - sent
+	transit := now.UnixMicro() - sent
 	if s.began {
 		d := transit - s.transit
 		if d < 0 {
 			d = -d
 		}
-		s.Jitter += (d - s.Jitter) / 16
+		s.Jitter += (float64(d)/1e6 - s.Jitter) / 16
 	}
 	s.transit, s.began = transit, true
 	return true

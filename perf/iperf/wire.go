@@ -172,3 +172,23 @@ func (i *Integer) UnmarshalJSON(b []byte) error {
 	}
 	return nil
 }
+
+// Flag is a truth value that iperf3 writes as true or as 1, depending on the
+// option.
+type Flag bool
+
+// UnmarshalJSON accepts both ways.
+func (f *Flag) UnmarshalJSON(b []byte) error {
+	switch string(b) {
+	case "true":
+		*f = true
+		return nil
+	case "false", "null":
+		*f = false
+		return nil
+	}
+	var i Integer
+	err := i.UnmarshalJSON(b)
+	*f = i != 0
+	return err
+}
