@@ -51,3 +51,20 @@ func Long(t testing.TB) {
 		t.Skip("needs a run without -short")
 	}
 }
+
+// CPU skips unless the machine's CPU has the named instructions.
+func CPU(t testing.TB, instructions string, has bool) {
+	t.Helper()
+	if !has {
+		t.Skipf("needs a CPU with %s", instructions)
+	}
+}
+
+// Module skips when err, the outcome of building with the named module, is not
+// nil: it is neither in the module cache nor to be fetched.
+func Module(t testing.TB, name string, err error) {
+	t.Helper()
+	if err != nil {
+		t.Skipf("needs the Go module %s: %v", name, err)
+	}
+}
