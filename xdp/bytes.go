@@ -14,3 +14,10 @@ func words(a netip.Addr) [4]uint32 {
 	}
 	return w
 }
+
+// bigEndian16 gives a number that lies in memory in network order, and back.
+func bigEndian16(v uint16) uint16 {
+	var b [2]byte
+	binary.BigEndian.PutUint16(b[:], v)
+	return binary.NativeEndian.Uint16(b[:])
+}

@@ -37,3 +37,6 @@ func sumPerCPU(m *ebpf.Map, key uint32) (sum uint64, err error) {
 	}
 	return sum, nil
 }
+
+// possibleCPUs is how many values an entry of a per-CPU map has.
+func possibleCPUs() int { return ebpf.MustPossibleCPU() }

@@ -23,6 +23,7 @@ typedef __u32 __be32;
 /* Map declarations for BTF. */
 #define UINT(name, val) int(*name)[val]
 #define TYPE(name, val) typeof(val) *name
+#define ARRAY_OF(name, val) typeof(val) *name[]
 
 enum {
 	MAP_HASH = 1,

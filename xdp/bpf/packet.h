@@ -39,7 +39,11 @@ struct ip6hdr {
 	__be16 payload_len;
 	__u8 next, hops;
 	union addr6 src, dst;
-} __attribute__((packed, aligned(2)));
+};
+
+/* Every target of ours reads unaligned words; say so where it is done. */
+#define WORD64(p) (*(__u64 *)(p))
+#define WORD32(p) (*(__u32 *)(p))
 
 struct udphdr {
 	__be16 src, dst, len, check;

@@ -1,0 +1,529 @@
+package xdp
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+
+	"dssn/xdp/bpf"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+)
+
+// Transit forwards NEXT-CSID carriers inside the driver of the interfaces it is
+// attached to (bpf/transit.c tells what becomes of each frame). What it forwards
+// never reaches this process; what the process does is fill tables.
+//
+// With a PinDir it lives on without the process: tables, counters and attachments
+// are pinned there, the next OpenTransit adopts them, and RemoveTransit ends it.
+// Without one it ends with the process. Methods may be called concurrently.
+type Transit struct {
+	objects bpf.TransitObjects
+	spec    *ebpf.MapSpec // of a table of routes
+	dir     string
+	adopted bool
+
+	mu          sync.Mutex
+	links       map[int]link.Link        // by interface index
+	modes       map[int]AttachMode       // of links made by this process
+	adjacencies map[Adjacency]uint32     // their numbers, from 1
+	ports       map[int]uint32           // interface index → device map key
+	meters      map[meterKey]meterValues // as last set
+}
+
+// TransitOptions says who this node is and how long its transit should last.
+type TransitOptions struct {
+	// Block is the /32 locator block and SID this node's identifier in it.
+	Block netip.Prefix
+	SID   uint16
+	// WireGuardPort is the UDP port whose transport messages, arrived here, go to
+	// the sockets added; 0 leaves them to the kernel.
+	WireGuardPort uint16
+	// PinDir is a folder of a BPF file system (usually /sys/fs/bpf/dssn), made if
+	// absent; empty pins nothing.
+	PinDir string
+
+	// For measuring: parts left out.
+	withoutCounters, withoutMeters, withoutRepair bool
+}
+
+// MAC is an Ethernet address.
+type MAC [6]byte
+
+// String returns the usual six pairs of hexadecimal digits.
+func (m MAC) String() string {
+	return fmt.Sprintf("%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5])
+}
+
+// Adjacency is a neighbour on a link. The zero value is none.
+type Adjacency struct {
+	Ifindex int    // the link's interface
+	To      MAC    // the neighbour's address there
+	From    MAC    // our own
+	VLAN    uint16 // the tag to write; 0 none
+	MTU     uint16 // longest IPv6 packet in bytes, header included
+}
+
+// IsZero reports whether a is no adjacency.
+func (a Adjacency) IsZero() bool { return a == Adjacency{} }
+
+// TransitRoute leads carriers whose next SID is SID to a neighbour, and to
+// another one while the adjacency Via is down. Backup may be zero.
+type TransitRoute struct {
+	SID         uint16
+	Via, Backup Adjacency
+}
+
+// OpenTransit loads the program, or adopts what a process before this one pinned
+// in PinDir: forwarding goes on meanwhile, and counters and tables keep what they
+// hold. An adopted interface runs the new program as soon as Attach is called for
+// it, which may be after its tables are set.
+func OpenTransit(o TransitOptions) (*Transit, error) {
+	if !o.Block.Addr().Is6() || o.Block.Bits() != 32 {
+		return nil, fmt.Errorf("transit for block %s: use an IPv6 /32, such as 5f00:d55::/32", o.Block)
+	}
+	if o.SID == 0 {
+		return nil, errors.New("transit for SID 0: a node's SID is not zero")
+	}
+	spec, err := bpf.LoadTransit()
+	if err != nil {
+		return nil, fmt.Errorf("reading the transit program: %w", err)
+	}
+	for name, off := range map[string]bool{"with_counters": o.withoutCounters, "with_meters": o.withoutMeters, "with_repair": o.withoutRepair} {
+		if off {
+			if err := spec.Variables[name].Set(uint32(0)); err != nil {
+				return nil, fmt.Errorf("setting up the transit program: %w", err)
+			}
+		}
+	}
+	t := &Transit{
+		spec: spec.Maps[bpf.TransitMapRoutes].InnerMap, dir: o.PinDir,
+		links: make(map[int]link.Link), modes: make(map[int]AttachMode),
+		adjacencies: make(map[Adjacency]uint32), ports: make(map[int]uint32),
+		meters: make(map[meterKey]meterValues),
+	}
+	kept, err := pinnedMaps(o.PinDir, spec)
+	defer func() {
+		for _, m := range kept {
+			m.Close()
+		}
+	}()
+	if err != nil {
+		return nil, err
+	}
+	if err := spec.LoadAndAssign(&t.objects, &ebpf.CollectionOptions{MapReplacements: kept}); err != nil {
+		return nil, explain("loading the transit program", err)
+	}
+	t.adopted = len(kept) > 0
+	if err := t.setUp(o); err != nil {
+		return nil, errors.Join(err, t.Close())
+	}
+	return t, nil
+}
+
+// setUp writes who we are, pins what is not pinned and reads what was adopted.
+func (t *Transit) setUp(o TransitOptions) error {
+	block := o.Block.Masked().Addr().As16()
+	self := bpf.TransitTransitSelf{
+		Block:         binary.NativeEndian.Uint32(block[:]),
+		Sid:           bigEndian16(o.SID),
+		WireguardPort: bigEndian16(o.WireGuardPort),
+	}
+	if err := t.objects.Self.Put(uint32(0), &self); err != nil {
+		return fmt.Errorf("telling the transit program its SID: %w", err)
+	}
+	if !t.adopted {
+		// An empty table, so that there always is one.
+		if err := t.swap(nil); err != nil {
+			return err
+		}
+	}
+	if t.dir != "" {
+		if err := t.pin(); err != nil {
+			return err
+		}
+	}
+	if t.adopted {
+		return t.recall()
+	}
+	return nil
+}
+
+// Adopted says whether OpenTransit found a transit at work.
+func (t *Transit) Adopted() bool { return t.adopted }
+
+// IngressOptions describe an interface on which carriers arrive.
+type IngressOptions struct {
+	Ifindex int
+	MAC     MAC    // frames to other stations are the kernel's
+	VLAN    uint16 // the one tag that frames carry; 0: none
+	Attach  AttachMode
+}
+
+// Attach lets carriers in on an interface, and puts the program there, in place of
+// the one of an adopted transit without losing a frame. It says where the program
+// runs. Frames leave by attached and unattached interfaces alike.
+func (t *Transit) Attach(o IngressOptions) (AttachMode, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	in := bpf.TransitTransitIngress{Mac: o.MAC, Vlan: bigEndian16(o.VLAN)}
+	if err := t.objects.Ingress.Put(uint32(o.Ifindex), &in); err != nil {
+		return 0, fmt.Errorf("letting carriers in on interface %d: %w", o.Ifindex, err)
+	}
+	if l := t.links[o.Ifindex]; l != nil {
+		if err := l.Update(t.objects.Transit); err != nil {
+			return 0, explain(fmt.Sprintf("replacing the transit program on interface %d", o.Ifindex), err)
+		}
+		return t.modes[o.Ifindex], nil
+	}
+	l, mode, err := attachXDP(t.objects.Transit, o.Ifindex, o.Attach)
+	if err != nil {
+		return 0, err
+	}
+	if t.dir != "" {
+		if err := l.Pin(t.linkPath(o.Ifindex, mode)); err != nil {
+			return 0, errors.Join(explain(fmt.Sprintf("pinning transit on interface %d", o.Ifindex), err), l.Close())
+		}
+	}
+	t.links[o.Ifindex], t.modes[o.Ifindex] = l, mode
+	return mode, nil
+}
+
+// Detach leaves the carriers that arrive on an interface to the kernel.
+func (t *Transit) Detach(ifindex int) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	l := t.links[ifindex]
+	if l == nil {
+		return nil
+	}
+	delete(t.links, ifindex)
+	errs := []error{t.objects.Ingress.Delete(uint32(ifindex))}
+	if t.dir != "" {
+		errs = append(errs, l.Unpin())
+	}
+	return errors.Join(append(errs, l.Close())...)
+}
+
+// SetRoutes replaces the whole table at once: each packet sees the old one or the
+// new one. SIDs without a route are the kernel's. Adjacencies known already keep
+// being up or down.
+func (t *Transit) SetRoutes(routes []TransitRoute) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	used := make(map[Adjacency]bool)
+	table := make([]bpfRoute, tableSize)
+	var err error
+	for _, r := range routes {
+		if r.SID == 0 || r.Via.IsZero() {
+			return fmt.Errorf("a transit route to SID %x by %v: both must be given", r.SID, r.Via)
+		}
+		e := &table[r.SID]
+		if e.Via, err = t.number(r.Via); err != nil {
+			return err
+		}
+		used[r.Via] = true
+		if !r.Backup.IsZero() {
+			if e.Backup, err = t.number(r.Backup); err != nil {
+				return err
+			}
+			used[r.Backup] = true
+		}
+	}
+	if err := t.swap(table); err != nil {
+		return err
+	}
+	return t.forget(used)
+}
+
+const tableSize = 1 << 16
+
+type bpfRoute struct{ Via, Backup uint16 }
+
+// swap fills a table of its own and then makes it the one that counts.
+func (t *Transit) swap(table []bpfRoute) error {
+	m, err := ebpf.NewMap(t.spec)
+	if err != nil {
+		return explain("making a table of routes", err)
+	}
+	defer m.Close()
+	if table != nil {
+		keys := make([]uint32, len(table))
+		for i := range keys {
+			keys[i] = uint32(i)
+		}
+		if _, err := m.BatchUpdate(keys, table, nil); err != nil {
+			return fmt.Errorf("filling a table of routes: %w", err)
+		}
+	}
+	if err := t.objects.Routes.Put(uint32(0), m); err != nil {
+		return fmt.Errorf("swapping the tables of routes: %w", err)
+	}
+	return nil
+}
+
+// number finds or makes an adjacency's entry.
+func (t *Transit) number(a Adjacency) (uint16, error) {
+	if n, ok := t.adjacencies[a]; ok {
+		return uint16(n), nil
+	}
+	taken := make(map[uint32]bool, len(t.adjacencies))
+	for _, n := range t.adjacencies {
+		taken[n] = true
+	}
+	n := uint32(1)
+	for taken[n] {
+		n++
+	}
+	if n >= t.objects.Adjacencies.MaxEntries() {
+		return 0, fmt.Errorf("more than %d adjacencies", n-1)
+	}
+	port, err := t.port(a.Ifindex)
+	if err != nil {
+		return 0, err
+	}
+	if err := t.objects.Adjacencies.Put(n, bpfAdjacency(a, port, false)); err != nil {
+		return 0, fmt.Errorf("writing adjacency %v: %w", a, err)
+	}
+	t.adjacencies[a] = n
+	return uint16(n), nil
+}
+
+func bpfAdjacency(a Adjacency, port uint32, down bool) *bpf.TransitTransitAdjacency {
+	v := &bpf.TransitTransitAdjacency{Dst: a.To, Src: a.From, Vlan: bigEndian16(a.VLAN), Mtu: a.MTU, Port: port}
+	if down {
+		v.Down = 1
+	}
+	return v
+}
+
+// port finds or makes an interface's entry in the device map.
+func (t *Transit) port(ifindex int) (uint32, error) {
+	if p, ok := t.ports[ifindex]; ok {
+		return p, nil
+	}
+	taken := slices.Collect(maps.Values(t.ports))
+	p := uint32(0)
+	for slices.Contains(taken, p) {
+		p++
+	}
+	if err := t.objects.Ports.Put(p, uint32(ifindex)); err != nil {
+		return 0, explain(fmt.Sprintf("forwarding to interface %d", ifindex), err)
+	}
+	t.ports[ifindex] = p
+	return p, nil
+}
+
+// forget frees adjacencies that no table uses any more.
+func (t *Transit) forget(used map[Adjacency]bool) error {
+	var errs []error
+	for a, n := range t.adjacencies {
+		if !used[a] {
+			delete(t.adjacencies, a)
+			errs = append(errs, t.objects.Adjacencies.Put(n, &bpf.TransitTransitAdjacency{}))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// SetUp says whether an adjacency can be used: while it is down, the packets of
+// its routes take their backups, from the very next one on. An adjacency that no
+// route uses is no error.
+func (t *Transit) SetUp(a Adjacency, up bool) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n, ok := t.adjacencies[a]
+	if !ok {
+		return nil
+	}
+	if err := t.objects.Adjacencies.Put(n, bpfAdjacency(a, t.ports[a.Ifindex], !up)); err != nil {
+		return fmt.Errorf("marking adjacency %v: %w", a, err)
+	}
+	return nil
+}
+
+// SetLinkUp is SetUp for all adjacencies of an interface.
+func (t *Transit) SetLinkUp(ifindex int, up bool) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var errs []error
+	for a, n := range t.adjacencies {
+		if a.Ifindex == ifindex {
+			errs = append(errs, t.objects.Adjacencies.Put(n, bpfAdjacency(a, t.ports[ifindex], !up)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// AddSocket hands WireGuard transport messages that arrive here on a queue to a
+// socket opened on that queue.
+func (t *Transit) AddSocket(queue int, s *Socket) error {
+	return addSocket(t.objects.EdgeSockets, queue, s)
+}
+
+// RemoveSocket leaves them to the kernel again.
+func (t *Transit) RemoveSocket(queue int) error { return removeSocket(t.objects.EdgeSockets, queue) }
+
+// Close ends this process's part: a pinned transit goes on, another one ends.
+func (t *Transit) Close() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var errs []error
+	for _, l := range t.links {
+		errs = append(errs, l.Close())
+	}
+	clear(t.links)
+	return errors.Join(append(errs, t.objects.Close())...)
+}
+
+// Remove ends transit, pinned or not: everything arriving is the kernel's again.
+func (t *Transit) Remove() error {
+	err := t.Close()
+	if t.dir != "" {
+		err = errors.Join(err, RemoveTransit(t.dir))
+	}
+	return err
+}
+
+// RemoveTransit ends the transit pinned in dir and removes dir. There being none
+// is no error.
+func RemoveTransit(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return fmt.Errorf("looking for pinned transit: %w", err)
+	}
+	var errs []error
+	// Attachments first: no frame shall meet half a set of tables.
+	for _, links := range []bool{true, false} {
+		for _, e := range entries {
+			if strings.HasPrefix(e.Name(), linkPrefix) == links {
+				errs = append(errs, os.Remove(filepath.Join(dir, e.Name())))
+			}
+		}
+	}
+	return errors.Join(append(errs, os.Remove(dir))...)
+}
+
+const linkPrefix = "link-"
+
+// linkPath is where an attachment is pinned; its name tells the interface and the
+// place where the program runs.
+func (t *Transit) linkPath(ifindex int, mode AttachMode) string {
+	return filepath.Join(t.dir, fmt.Sprintf("%s%d-%s", linkPrefix, ifindex, mode))
+}
+
+// pinnedMaps opens the maps in dir that the program can go on with. A map of an
+// older, different shape is unpinned: the transit at work keeps it until its
+// program is replaced.
+func pinnedMaps(dir string, spec *ebpf.CollectionSpec) (map[string]*ebpf.Map, error) {
+	kept := make(map[string]*ebpf.Map)
+	if dir == "" {
+		return kept, nil
+	}
+	for name, ms := range spec.Maps {
+		if strings.HasPrefix(name, ".") {
+			continue // constants belong to one program
+		}
+		path := filepath.Join(dir, name)
+		m, err := ebpf.LoadPinnedMap(path, nil)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		} else if err != nil {
+			return kept, explain("adopting "+path, err)
+		}
+		if ms.Compatible(m) != nil {
+			m.Close()
+			if err := os.Remove(path); err != nil {
+				return kept, fmt.Errorf("replacing an outdated table: %w", err)
+			}
+			continue
+		}
+		kept[name] = m
+	}
+	return kept, nil
+}
+
+// pin pins the maps that are not pinned yet.
+func (t *Transit) pin() error {
+	if err := os.MkdirAll(t.dir, 0o700); err != nil {
+		return fmt.Errorf("making %s for pinned transit: %w", t.dir, err)
+	}
+	o := &t.objects
+	for name, m := range map[string]*ebpf.Map{
+		bpf.TransitMapAdjacencies: o.Adjacencies, bpf.TransitMapEdgeSockets: o.EdgeSockets,
+		bpf.TransitMapIngress: o.Ingress, bpf.TransitMapMeters: o.Meters, bpf.TransitMapPorts: o.Ports,
+		bpf.TransitMapRoutes: o.Routes, bpf.TransitMapSelf: o.Self, bpf.TransitMapSidTallies: o.SidTallies,
+		bpf.TransitMapUsage: o.Usage, bpf.TransitMapVerdicts: o.Verdicts,
+	} {
+		path := filepath.Join(t.dir, name)
+		if _, err := os.Stat(path); err == nil {
+			continue
+		}
+		if err := m.Pin(path); err != nil {
+			if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EINVAL) {
+				return fmt.Errorf("pinning transit in %s: it is no BPF file system: mount one with `mount -t bpf bpf /sys/fs/bpf`: %w", t.dir, err)
+			}
+			return explain("pinning transit in "+t.dir, err)
+		}
+	}
+	return nil
+}
+
+// recall reads back what the process before this one had written.
+func (t *Transit) recall() error {
+	var key, ifindex uint32
+	for it := t.objects.Ports.Iterate(); it.Next(&key, &ifindex); {
+		if ifindex != 0 {
+			t.ports[int(ifindex)] = key
+		}
+	}
+	byPort := make(map[uint32]int, len(t.ports))
+	for i, p := range t.ports {
+		byPort[p] = i
+	}
+	var v bpf.TransitTransitAdjacency
+	for it := t.objects.Adjacencies.Iterate(); it.Next(&key, &v); {
+		if v.Mtu == 0 {
+			continue
+		}
+		if i, ok := byPort[v.Port]; ok {
+			t.adjacencies[Adjacency{Ifindex: i, To: v.Dst, From: v.Src, VLAN: bigEndian16(v.Vlan), MTU: v.Mtu}] = key
+		}
+	}
+	if err := t.recallMeters(); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(t.dir)
+	if err != nil {
+		return fmt.Errorf("adopting transit: %w", err)
+	}
+	for _, e := range entries {
+		name, ok := strings.CutPrefix(e.Name(), linkPrefix)
+		number, place, _ := strings.Cut(name, "-")
+		i, err := strconv.Atoi(number)
+		if !ok || err != nil {
+			continue
+		}
+		l, err := link.LoadPinnedLink(filepath.Join(t.dir, e.Name()), nil)
+		if err != nil {
+			return explain("adopting "+e.Name(), err)
+		}
+		t.links[i], t.modes[i] = l, AttachNative
+		if place == AttachGeneric.String() {
+			t.modes[i] = AttachGeneric
+		}
+	}
+	return nil
+}
