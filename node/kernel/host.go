@@ -49,7 +49,13 @@ func (k *Host) Close() { k.handle.Close() }
 // Realise makes what is in the kernel on our behalf equal to want, touching
 // only the differences, and returns them. It goes on after an error, so that
 // one impossible route does not keep the others out, and returns all errors.
-func (k *Host) Realise(want *Plan) (Change, error) {
+func (k *Host) Realise(want *Plan) (Change, error) { return k.realise(want, false) }
+
+// Adopt is Realise without removing anything: what an earlier process left goes
+// on carrying packets while this one finds out what is needed.
+func (k *Host) Adopt(want *Plan) (Change, error) { return k.realise(want, true) }
+
+func (k *Host) realise(want *Plan, adopt bool) (Change, error) {
 	var errs []error
 	for _, s := range want.Settings {
 		if err := k.set(s); err != nil {
@@ -61,6 +67,9 @@ func (k *Host) Realise(want *Plan) (Change, error) {
 		return Change{}, errors.Join(append(errs, err)...)
 	}
 	c := Difference(have, want)
+	if adopt {
+		c.RemoveRoutes, c.RemoveAddresses = nil, nil
+	}
 	return c, errors.Join(append(errs, k.carryOut(&c))...)
 }
 
@@ -127,8 +136,11 @@ func (k *Host) route(verb string, r Route, do func(*netlink.Route) error) error 
 	if r.Source.IsValid() {
 		n.Src = r.Source.AsSlice()
 	}
-	if r.Kind != Unicast {
+	switch r.Kind {
+	case Local, End:
 		n.Type = unix.RTN_LOCAL
+	case Unreachable:
+		n.Type = unix.RTN_UNREACHABLE
 	}
 	if r.Kind == End {
 		n.Encap = nextCSID{}

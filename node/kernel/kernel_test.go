@@ -26,6 +26,7 @@ func examplePlan() *Plan {
 			{Prefix: prefix("5f00:d55:12::/48"), Metric: MetricPrimary, Interface: "one", Via: netip.MustParseAddr("fe80::12"), Source: netip.MustParseAddr("5f00:d55:11::")},
 			{Prefix: prefix("5f00:d55:12::/48"), Metric: MetricBackup, Interface: "two", Via: netip.MustParseAddr("fe80::13")},
 			{Prefix: prefix("3fff:d55:12:7:2911:9a3e:41c7:8d2/128"), Metric: MetricPrimary, Kind: Local, Interface: "lo"},
+			{Prefix: prefix("3fff:d55::/32"), Metric: MetricPrimary, Kind: Unreachable, Interface: "lo"},
 		},
 		Settings: []Setting{{"net/ipv6/conf/all/forwarding", "1"}},
 	}
@@ -67,7 +68,7 @@ func TestRealiseDoesExactlyTheDifference(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if len(c.SetRoutes) != 4 || len(c.AddAddresses) != 1 || len(c.RemoveRoutes)+len(c.RemoveAddresses) != 0 {
+		if len(c.SetRoutes) != 5 || len(c.AddAddresses) != 1 || len(c.RemoveRoutes)+len(c.RemoveAddresses) != 0 {
 			t.Errorf("the first realisation did %+v", c)
 		}
 		have, err := k.Present()
@@ -183,8 +184,8 @@ func TestOneImpossibleRouteKeepsNoOtherOut(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if len(have.Routes) != 4 {
-			t.Errorf("%d routes present, want the four possible ones", len(have.Routes))
+		if len(have.Routes) != 5 {
+			t.Errorf("%d routes present, want the five possible ones", len(have.Routes))
 		}
 		return nil
 	})

@@ -24,11 +24,12 @@ type Kind uint8
 // The kinds of routes. Unicast sends it out of an interface. Local delivers it
 // to this host, whatever address of the prefix it has (AnyIP). End shifts the
 // carrier and routes again: seg6local End with the next-csid flavour, block of
-// 32 bits, identifiers of 16 (RFC 9800 §4.1).
+// 32 bits, identifiers of 16 (RFC 9800 §4.1). Unreachable refuses it at once.
 const (
 	Unicast Kind = iota
 	Local
 	End
+	Unreachable
 )
 
 // String returns the kind's name.
@@ -40,6 +41,8 @@ func (k Kind) String() string {
 		return "local"
 	case End:
 		return "end"
+	case Unreachable:
+		return "unreachable"
 	}
 	return "invalid"
 }
@@ -50,8 +53,8 @@ type Route struct {
 	Prefix netip.Prefix
 	Metric uint32
 	Kind   Kind
-	// Interface is a name; Local and End are always on lo, because an interface
-	// that goes down takes its routes along.
+	// Interface is a name; all kinds but Unicast are always on lo, because an
+	// interface that goes down takes its routes along.
 	Interface string
 	Via       netip.Addr // the next hop on Interface; invalid: on link
 	// Source is preferred for packets of this host's own; invalid: the

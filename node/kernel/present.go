@@ -95,6 +95,8 @@ func parseRoute(m []byte, names map[uint32]string) (r Route, ok bool) {
 		r.Kind = Unicast
 	case m[7] == unix.RTN_LOCAL && !tunnelled:
 		r.Kind = Local
+	case m[7] == unix.RTN_UNREACHABLE && !tunnelled:
+		r.Kind = Unreachable
 	case m[7] == unix.RTN_LOCAL && isNextCSID(encap):
 		r.Kind = End
 	}

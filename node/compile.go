@@ -1,0 +1,177 @@
+package node
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"dssn"
+	"dssn/controller/southbound"
+	"dssn/dataplane"
+	"dssn/node/kernel"
+	"dssn/node/liveness"
+)
+
+// keepalive makes tunnels shake hands before the first packet needs them.
+const keepalive = 25 * time.Second
+
+const loopback = "lo"
+
+// kernelWanted computes the plan of the present state. Without always it is
+// sent only if it differs from the last one.
+func (c *Core) kernelWanted(now time.Time, always bool) []Effect {
+	if c.assignment == nil {
+		return nil
+	}
+	p := c.kernelPlan()
+	if !always && c.plan != nil && c.plan.Equal(p) {
+		return nil
+	}
+	c.plan = p
+	c.nextAudit = now.Add(auditEvery)
+	return []Effect{SetKernel{c.assignment.Generation, p, c.adopting}}
+}
+
+// kernelPlan is everything that this node wants in the kernel.
+//
+//	own address          block:sid::/128 on lo        the end of tunnels and carriers
+//	own locator          block:sid::/48 End           carriers are shifted (backbone)
+//	others' locators     via neighbours               and a second best, which the kernel takes by
+//	                                                  itself when the first one's link goes down
+//	NodeID, data held    /128 on lo                   what this node answers on
+//	peers' identifiers   the tunnel interface         only what the Assignment allows
+//	the operator's /32   unreachable                  identifiers travel only inside tunnels
+func (c *Core) kernelPlan() *kernel.Plan {
+	a, p := c.assignment, &kernel.Plan{}
+	self := c.self.SID.Node(c.self.Block)
+	p.Addresses = append(p.Addresses, kernel.Address{Interface: loopback, Prefix: netip.PrefixFrom(self, 128)})
+	if c.self.Role == southbound.RoleBackbone {
+		p.Settings = c.forwarding()
+		if c.self.Shifts {
+			p.Routes = append(p.Routes, kernel.Route{Prefix: c.self.SID.Locator(c.self.Block), Metric: kernel.MetricPrimary, Kind: kernel.End, Interface: loopback})
+		}
+	}
+	ways := c.ways2neighbours()
+	for _, r := range a.Routes {
+		if w, ok := ways[r.Via]; ok {
+			p.Routes = append(p.Routes, w.route(r.Prefix, kernel.MetricPrimary, self))
+		}
+		if w, ok := ways[r.Backup]; ok && r.Backup != r.Via {
+			p.Routes = append(p.Routes, w.route(r.Prefix, kernel.MetricBackup, self))
+		}
+	}
+	p.Routes = append(p.Routes, kernel.Route{Prefix: c.self.Node.DataID().Operator(), Metric: kernel.MetricPrimary, Kind: kernel.Unreachable, Interface: loopback})
+	if c.self.Inside != "" {
+		c.insideRoutes(p)
+	}
+	p.Sort()
+	p.Routes = slices.CompactFunc(p.Routes, func(x, y kernel.Route) bool { return x.Prefix == y.Prefix && x.Metric == y.Metric })
+	return p
+}
+
+// forwarding are the settings of a node that carries others' packets.
+// With ignore_routes_with_linkdown a route whose link has no carrier counts as
+// gone, so that the kernel takes the backup at once.
+func (c *Core) forwarding() []kernel.Setting {
+	s := []kernel.Setting{{Name: "net/ipv6/conf/all/forwarding", Value: "1"}}
+	for name := range c.links {
+		s = append(s, kernel.Setting{Name: "net/ipv6/conf/" + name + "/forwarding", Value: "1"},
+			kernel.Setting{Name: "net/ipv6/conf/" + name + "/ignore_routes_with_linkdown", Value: "1"})
+	}
+	return s
+}
+
+// insideRoutes adds what goes into and comes out of tunnels.
+func (c *Core) insideRoutes(p *kernel.Plan) {
+	node := c.self.Node.DataID()
+	p.Addresses = append(p.Addresses, kernel.Address{Interface: loopback, Prefix: node.Prefix()})
+	held := map[netip.Prefix]bool{node.Prefix(): true}
+	for _, d := range c.data {
+		held[d.Prefix()] = true
+		p.Routes = append(p.Routes, kernel.Route{Prefix: d.Prefix(), Metric: kernel.MetricPrimary, Kind: kernel.Local, Interface: loopback})
+	}
+	for _, peer := range c.assignment.Peers {
+		for _, allowed := range peer.Allowed {
+			if held[allowed.Masked()] {
+				continue // the nearest holder is this node
+			}
+			p.Routes = append(p.Routes, kernel.Route{Prefix: allowed.Masked(), Metric: kernel.MetricPrimary, Interface: c.self.Inside, Source: node.Addr()})
+		}
+	}
+}
+
+// way is a neighbour as a next hop.
+type way struct {
+	iface string
+	via   netip.Addr
+}
+
+func (w way) route(prefix netip.Prefix, metric uint32, source netip.Addr) kernel.Route {
+	return kernel.Route{Prefix: prefix.Masked(), Metric: metric, Interface: w.iface, Via: w.via, Source: source}
+}
+
+// ways2neighbours finds a link that is up to each expected neighbour. Of several
+// links to one neighbour the first by name is taken.
+func (c *Core) ways2neighbours() map[dssn.NodeID]way {
+	byName := map[string]dssn.NodeID{}
+	for _, n := range c.assignment.Neighbours {
+		byName[n.Name] = n.Node
+	}
+	out := map[dssn.NodeID]way{}
+	for _, n := range c.neighbours.List() {
+		id, expected := byName[n.Name]
+		if _, have := out[id]; !expected || have || !n.Up {
+			continue
+		}
+		out[id] = way{n.Interface, n.Address}
+	}
+	return out
+}
+
+// tables compiles the Assignment for the engine.
+func (c *Core) tables() *dataplane.Tables {
+	a := c.assignment
+	t := &dataplane.Tables{Generation: a.Generation, Block: c.self.Block}
+	for _, p := range a.Peers {
+		d := dataplane.Peer{
+			Endpoint:  netip.AddrPortFrom(p.SID.Node(c.self.Block), p.Port),
+			Allowed:   p.Allowed,
+			Keepalive: keepalive,
+		}
+		copy(d.Key[:], p.TunnelKey)
+		copy(d.PresharedKey[:], p.PresharedKey)
+		t.Peers = append(t.Peers, d)
+	}
+	for _, m := range a.Meters {
+		d := dataplane.Meter{Reservation: m.Reservation, From: m.From, To: m.To, Burst: m.Burst}
+		if m.Ingress {
+			d.Rate = m.Allocated
+		}
+		t.Meters = append(t.Meters, d)
+	}
+	return t
+}
+
+func (c *Core) probeKeys() map[dssn.SID]*liveness.ProbeKey {
+	keys := map[dssn.SID]*liveness.ProbeKey{}
+	for _, p := range c.assignment.Peers {
+		if len(p.PresharedKey) > 0 {
+			k := liveness.NewProbeKey(p.PresharedKey)
+			keys[p.SID] = &k
+		}
+	}
+	return keys
+}
+
+// ways lists the paths of all peers for the machine of probes.
+func (c *Core) ways() []liveness.Ways {
+	var out []liveness.Ways
+	for _, p := range c.assignment.Peers {
+		w := liveness.Ways{Peer: p.SID, Probed: len(p.PresharedKey) > 0}
+		for _, path := range p.Paths {
+			w.Paths = append(w.Paths, liveness.PathTo{Carrier: path.Carrier, Return: path.Return})
+		}
+		out = append(out, w)
+	}
+	return out
+}
