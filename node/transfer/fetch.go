@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path"
+	"strconv"
 	"sync"
 	"time"
 
@@ -86,6 +87,7 @@ type piece struct {
 // is guarded by mu.
 type queue struct {
 	streams int64
+	earlier int64 // distinct bytes verified by earlier runs
 	mu      sync.Mutex
 	ready   sync.Cond
 	files   []*file // not yet whole, in order
@@ -118,6 +120,7 @@ func newQueue(g *get) *queue {
 		}
 		q.files = append(q.files, f)
 	}
+	q.earlier = q.count
 	return q
 }
 
@@ -297,7 +300,7 @@ type worker struct {
 }
 
 func (w *worker) work(ctx context.Context) error {
-	wait := firstWait
+	wait := w.remote.firstWait
 	for {
 		p, ok := w.queue.take()
 		if !ok {
@@ -308,7 +311,7 @@ func (w *worker) work(ctx context.Context) error {
 		var t *temporary
 		switch {
 		case err == nil:
-			wait = firstWait
+			wait = w.remote.firstWait
 		case ctx.Err() != nil:
 			return nil // somebody else has said why
 		case !errors.As(err, &t):
@@ -317,7 +320,7 @@ func (w *worker) work(ctx context.Context) error {
 			return gaveUp(w.Patience, err)
 		default:
 			if rest.len() < p.span.len() {
-				wait = firstWait // it was getting on
+				wait = w.remote.firstWait // it was getting on
 			}
 			if sleep(ctx, wait) != nil {
 				return nil
@@ -342,6 +345,9 @@ func (w *worker) fetch(ctx context.Context, p piece) (rest span, err error) {
 	}
 	header := rangeHeader(rest)
 	header[TransferHeader] = []string{w.transfer}
+	if w.queue.earlier > 0 {
+		header[VerifiedHeader] = []string{strconv.FormatInt(w.queue.earlier, 10)}
+	}
 	res, err := w.remote.do(ctx, http.MethodGet, "/"+f.Path, header, nil, http.StatusPartialContent)
 	if err != nil {
 		return rest, err

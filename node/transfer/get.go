@@ -52,6 +52,8 @@ type Options struct {
 	// Patience is how long no byte may arrive before Get gives up; 0 means a
 	// minute. What is there is kept, and the same command goes on from there.
 	Patience time.Duration
+
+	wait time.Duration // before the first retry; 0 means firstWait
 }
 
 // Progress is how far a Get has come.
@@ -123,6 +125,9 @@ func Get(ctx context.Context, o Options) (*Result, error) {
 	}
 	g := &get{Options: o, res: res, began: time.Now()}
 	g.remote = newRemote(id, o.Dial, o.Streams)
+	if o.wait > 0 {
+		g.remote.firstWait = o.wait
+	}
 	defer g.remote.close()
 	manifest, err := g.manifest(ctx)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"errors"
+	"flag"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -224,7 +225,14 @@ func someFiles() map[string][]byte {
 	}
 }
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
+		flag.Set("rapid.checks", "40") // each moves megabytes
+	}
+	flag.Set("rapid.nofailfile", "true")
+	goleak.VerifyTestMain(m)
+}
 
 func TestGetFetchesEveryByteAndBothEndsCountThem(t *testing.T) {
 	o, r := publish(t, someFiles())

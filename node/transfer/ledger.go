@@ -34,9 +34,10 @@ type account struct {
 	delivery    southbound.Delivery // ContentBytes is what was acknowledged
 	served      map[int]*ranges     // by index of the file in the manifest
 	servedBytes uint64              // distinct
-	// restored means that this process took over from another, whose served
-	// bytes it does not know: acknowledgements are then bounded by the
-	// dataset's length alone.
+	// restored means that an earlier process served some of it, and how much
+	// is not known here: acknowledgements are then bounded by the dataset's
+	// length alone. Believing the receiver is safe: it speaks against its own
+	// purse.
 	restored bool
 	// stock clients acknowledge through TCP only.
 	stock bool
@@ -65,9 +66,10 @@ func CheckTransferID(id string) error {
 	return fmt.Errorf("%.40q is not a transfer: use %d lower-case hexadecimal digits", id, transferIDDigits)
 }
 
-// open returns the account of a transfer, beginning it if it is new. The same
+// open makes sure that there is an account of a transfer. verified is what the
+// receiver says it had verified before it began to ask this process. The same
 // identifier from another source or for other data is refused.
-func (l *ledger) open(id string, source netip.Addr, data dssn.DataID, terms Terms, now time.Time) error {
+func (l *ledger) open(id string, source netip.Addr, data dssn.DataID, terms Terms, verified uint64, now time.Time) error {
 	if err := CheckTransferID(id); err != nil {
 		return err
 	}
@@ -83,7 +85,7 @@ func (l *ledger) open(id string, source netip.Addr, data dssn.DataID, terms Term
 	if err := l.roomLocked(source); err != nil {
 		return err
 	}
-	l.beginLocked(id, source, data, terms, now)
+	l.beginLocked(id, source, data, terms, now).restored = verified > 0
 	return nil
 }
 
@@ -141,8 +143,6 @@ func (l *ledger) acknowledge(id string, source netip.Addr, data dssn.DataID, ter
 	defer l.mu.Unlock()
 	a := l.transfers[id]
 	if a == nil {
-		// Another process may have served it, and died before it told anyone.
-		// Believing the receiver is safe: it speaks against its own purse.
 		if err := l.roomLocked(source); err != nil {
 			return 0, err
 		}

@@ -54,13 +54,13 @@ func (r *ranges) total() (n int64) {
 func (r *ranges) missing(size int64) (out []span) {
 	at := int64(0)
 	for _, s := range r.spans {
+		if s.from >= size {
+			break
+		}
 		if s.from > at {
-			out = append(out, span{at, min(s.from, size)})
+			out = append(out, span{at, s.from})
 		}
-		at = max(at, s.to)
-		if at >= size {
-			return out
-		}
+		at = s.to
 	}
 	if at < size {
 		out = append(out, span{at, size})

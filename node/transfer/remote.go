@@ -43,6 +43,8 @@ func (t *temporary) Unwrap() error { return t.err }
 type remote struct {
 	id     dssn.DataID
 	client *http.Client
+	// firstWait is how long to wait before the first retry.
+	firstWait time.Duration
 }
 
 func newRemote(id dssn.DataID, dial func(ctx context.Context, network, address string) (net.Conn, error), streams int) *remote {
@@ -50,7 +52,7 @@ func newRemote(id dssn.DataID, dial func(ctx context.Context, network, address s
 		d := net.Dialer{Timeout: stall}
 		dial = d.DialContext
 	}
-	return &remote{id: id, client: &http.Client{
+	return &remote{id: id, firstWait: firstWait, client: &http.Client{
 		Transport: &http.Transport{
 			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 				c, err := dial(ctx, network, address)
@@ -184,7 +186,7 @@ func (r *remote) acknowledge(ctx context.Context, transfer string, a acknowledge
 // insist repeats f while its errors are temporary, until patience is over.
 func (r *remote) insist(ctx context.Context, patience time.Duration, f func() error) error {
 	deadline := time.Now().Add(patience)
-	for wait := firstWait; ; wait = min(2*wait, lastWait) {
+	for wait := r.firstWait; ; wait = min(2*wait, lastWait) {
 		err := f()
 		var t *temporary
 		if err == nil || !errors.As(err, &t) {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -15,8 +16,12 @@ import (
 	"dssn/content"
 )
 
-// TransferHeader carries the transfer's identifier in Get's requests.
-const TransferHeader = "Dssn-Transfer"
+// The headers of Get's requests: the transfer's identifier, and how many bytes
+// of it an earlier run had verified, if any.
+const (
+	TransferHeader = "Dssn-Transfer"
+	VerifiedHeader = "Dssn-Verified"
+)
 
 // The protocol's own paths.
 const (
@@ -144,7 +149,8 @@ func (q *request) file(path string) {
 	}
 	transfer := q.r.Header.Get(TransferHeader)
 	if transfer != "" && q.r.Method == http.MethodGet {
-		if err := q.ledger.open(transfer, q.source, q.id, q.terms, q.opts.Now()); err != nil {
+		verified, _ := strconv.ParseUint(q.r.Header.Get(VerifiedHeader), 10, 64)
+		if err := q.ledger.open(transfer, q.source, q.id, q.terms, verified, q.opts.Now()); err != nil {
 			problem(q.w, http.StatusConflict, err.Error())
 			return
 		}
