@@ -1,0 +1,173 @@
+package worker
+
+import (
+	"encoding/binary"
+
+	"dssn/dataplane/aead"
+	"dssn/dataplane/packet"
+	"dssn/dataplane/session"
+)
+
+// outbound carries a batch from inside to outside.
+func (w *Worker) outbound(t *Tables) (busy bool, err error) {
+	for range maxReads {
+		var n int
+		var o packet.Offload
+		n, o, err = w.inside.Receive(w.in)
+		if n == 0 || err != nil {
+			break
+		}
+		busy = true
+		w.enter(t, w.in[:n], o)
+		if w.end > outLen/2 {
+			break
+		}
+	}
+	w.flush()
+	return busy, err
+}
+
+// enter takes one inside packet, large or small, through parse, route and
+// police, and places what may pass to be sealed.
+func (w *Worker) enter(t *Tables, p []byte, o packet.Offload) {
+	src, dst, n, ok := packet.Addresses(p)
+	// The kernel leaves the length field of a packet above 64 KB at zero; none
+	// is that large here, so a length that differs is a contradiction.
+	if !ok || n != len(p) || !w.cut.Plan(p, o) {
+		w.drops.add(dropMalformed, 1)
+		return
+	}
+	f := &w.outFlow
+	if !f.is(t, src, dst) {
+		w.route(t, f, src, dst)
+	}
+	c := &w.cut
+	switch {
+	case f.peer == nil:
+		w.drops.add(dropNoPeer, c.Segments)
+		return
+	case f.meter == nil && t.Meters != nil:
+		w.drops.add(dropNoMeter, c.Segments)
+		return
+	}
+	if f.meter != nil {
+		f.meter.Bucket.Refill(w.now)
+	}
+	s := f.peer.Current
+	usable := s != nil && s.Usable(w.now)
+	if usable && s.Old(w.now) {
+		w.want(f.peer)
+	}
+	var sent, policed tally
+	for i := range c.Segments {
+		n := c.Len(i)
+		if f.meter != nil && !f.meter.Bucket.Take(n) {
+			policed.add(n)
+			continue
+		}
+		sent.add(n)
+		if !usable {
+			w.wait(f.peer, i)
+			continue
+		}
+		c.Write(w.place(s, n), i)
+	}
+	if f.meter != nil {
+		f.meter.Counter.SentPackets.Add(sent.packets)
+		f.meter.Counter.SentBytes.Add(sent.bytes)
+		if policed.packets > 0 {
+			f.meter.Counter.PolicedPackets.Add(policed.packets)
+			f.meter.Counter.PolicedBytes.Add(policed.bytes)
+			w.drops.add(dropPoliced, int(policed.packets))
+		}
+	}
+}
+
+// place makes room for a packet of n bytes in out, already padded and with its
+// header and job written, and returns where the packet goes.
+func (w *Worker) place(s *session.Session, n int) []byte {
+	mtu := w.tables.Load().MTU
+	padded := (n + 15) &^ 15
+	if n <= mtu && padded > mtu {
+		padded = mtu
+	}
+	size := session.HeaderLen + padded + aead.TagSize
+	if w.end+size > len(w.out) || len(w.sealed) == cap(w.sealed) {
+		w.flush()
+	}
+	m := w.out[w.end : w.end+size : w.end+size]
+	binary.LittleEndian.PutUint32(m[0:], session.TypeTransport)
+	binary.LittleEndian.PutUint32(m[4:], s.Remote)
+	binary.LittleEndian.PutUint64(m[8:], s.Counter)
+	clear(m[session.HeaderLen+n : session.HeaderLen+padded])
+	w.seals = append(w.seals, aead.Job{Key: s.Send, Buf: m[session.HeaderLen:]})
+	binary.LittleEndian.PutUint64(w.seals[len(w.seals)-1].Nonce[4:], s.Counter)
+	s.Counter++
+	w.sealed = append(w.sealed, outgoing{off: w.end, len: size, session: s, data: n > 0})
+	w.end += size
+	return m[session.HeaderLen : session.HeaderLen+n]
+}
+
+// flush seals and sends what is placed.
+func (w *Worker) flush() {
+	if len(w.sealed) == 0 {
+		return
+	}
+	aead.Seal(w.seals)
+	w.group()
+	w.transmit()
+	clear(w.seals) // keys must not stay reachable from here
+	w.seals, w.sealed, w.end = w.seals[:0], w.sealed[:0], 0
+}
+
+// group joins neighbours of one peer and one size into Datagrams; the last of
+// each may be shorter.
+func (w *Worker) group() {
+	w.sends = w.sends[:0]
+	for i := 0; i < len(w.sealed); {
+		first := &w.sealed[i]
+		p := first.session.Peer
+		end, data := first.off+first.len, first.data
+		j := i + 1
+		for j < len(w.sealed) && j-i < maxSegments {
+			next := &w.sealed[j]
+			if next.session.Peer != p || next.len > first.len || end-first.off+next.len > maxDatagrams {
+				break
+			}
+			end += next.len
+			data = data || next.data
+			j++
+			if next.len < first.len {
+				break
+			}
+		}
+		switch {
+		case !p.Endpoint.IsValid():
+			w.drops.add(dropNoEndpoint, j-i)
+		default:
+			w.sends = append(w.sends, Datagrams{Buf: w.out[first.off:end], Segment: first.len, Peer: p.Endpoint})
+			p.Activity.Sent(w.now, data)
+			p.SentBytes.Add(uint64(end - first.off))
+		}
+		i = j
+	}
+}
+
+// transmit gives sends to the outside port and counts what it did not take.
+func (w *Worker) transmit() {
+	left := w.sends
+	for len(left) > 0 {
+		n, err := w.outside.Send(left)
+		left = left[n:]
+		if err != nil && len(left) > 0 { // the first of the rest is what it refused
+			w.drops.add(dropSend, left[0].Count())
+			left = left[1:]
+		} else if n == 0 {
+			break
+		}
+	}
+	for i := range left {
+		w.drops.add(dropSend, left[i].Count())
+	}
+	w.sends = w.sends[:0]
+}

@@ -1,0 +1,409 @@
+// Package softport runs the packet worker where there is no AF_XDP: a TUN
+// interface with segmentation offload inside, a UDP socket with GSO and GRO
+// outside. An Engine puts worker and tunnel machine together; it stands behind
+// dataplane.Engine, and behind `dssn wg` as a drop-in for wireguard-go.
+//
+// It makes the TUN and sets no address and no route. All methods of Engine may
+// be called from any goroutine.
+package softport
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"dssn/dataplane"
+	"dssn/dataplane/aead"
+	"dssn/dataplane/fib"
+	"dssn/dataplane/meter"
+	"dssn/dataplane/session"
+	"dssn/dataplane/worker"
+	"dssn/node/tunnel"
+)
+
+// Options describe an engine.
+type Options struct {
+	// Interface is the TUN's name; a %d in it becomes a free number.
+	Interface string
+	// TUN, if not nil, is an interface that CreateTUN made; Interface is not used.
+	TUN *os.File
+	// MTU in bytes; zero leaves the interface's own, or 1420 if it is made here.
+	MTU int
+	// PrivateKey is this node's tunnel key. Zero means that it will come.
+	PrivateKey dataplane.Key
+	// ListenPort is the UDP port, zero for any free one.
+	ListenPort uint16
+	// Plain makes it a WireGuard interface: no meters, peers may roam, and the
+	// link is not brought up.
+	Plain bool
+	// Suite seals all sessions; zero means ChaCha20-Poly1305. Both ends must be
+	// given the same: it is not negotiated.
+	Suite aead.Suite
+	// Logger hears of handshakes; nil means nobody does.
+	Logger *slog.Logger
+}
+
+// CreateTUN makes a TUN interface for an engine of this or another process.
+func CreateTUN(name string) (*os.File, error) { return createTUN(name) }
+
+// Engine carries packets with one worker.
+type Engine struct {
+	options  Options
+	begun    time.Time
+	log      *slog.Logger
+	link     *link
+	socket   *socket // the worker's, once it runs
+	waiter   *waiter
+	worker   *worker.Worker
+	registry *meter.Registry
+	control  *control
+	stopping bool // the worker's
+	done     chan struct{}
+	why      error // set before done is closed
+	close    sync.Once
+
+	// What follows belongs to the control goroutine.
+	machine *tunnel.Machine
+	private dataplane.Key
+	mark    uint32
+	port    uint16
+	mtu     int
+	peers   map[dataplane.Key]*entry
+	order   []dataplane.Key
+	tables  *dataplane.Tables
+	meters  *meter.Set
+}
+
+// entry is a configured peer.
+type entry struct {
+	dataplane.Peer
+	lane *session.Peer
+}
+
+var _ dataplane.Engine = (*Engine)(nil)
+
+// Open makes the interface, binds the port and starts to carry packets, all in
+// the namespace of the calling thread.
+func Open(o Options) (*Engine, error) {
+	if o.TUN == nil {
+		if o.MTU == 0 {
+			o.MTU = 1420
+		}
+		var err error
+		if o.TUN, err = createTUN(o.Interface); err != nil {
+			return nil, err
+		}
+	}
+	if o.Suite == 0 {
+		o.Suite = aead.ChaCha20Poly1305
+	}
+	e := &Engine{
+		options: o, begun: time.Now(), log: o.Logger,
+		registry: meter.NewRegistry(),
+		done:     make(chan struct{}),
+		peers:    make(map[dataplane.Key]*entry),
+		tables:   &dataplane.Tables{},
+	}
+	if e.log == nil {
+		e.log = slog.New(slog.DiscardHandler)
+	}
+	if err := e.openPorts(); err != nil {
+		e.closePorts()
+		return nil, err
+	}
+	e.control = newControl(e)
+	e.worker = worker.New(worker.Options{Inside: e.link, Outside: e.socket, Control: e.control, Wake: e.waiter.wake})
+	go e.run()
+	go e.control.run()
+	if o.PrivateKey != (dataplane.Key{}) {
+		var err error
+		e.control.do(func() { err = e.setPrivateKey(o.PrivateKey) })
+		if err != nil {
+			e.Close()
+			return nil, err
+		}
+	}
+	e.control.do(e.compile)
+	return e, nil
+}
+
+func (e *Engine) openPorts() (err error) {
+	if e.link, err = openLink(e.options.TUN); err != nil {
+		return err
+	}
+	if e.options.MTU != 0 {
+		if err = e.link.setMTU(e.options.MTU); err != nil {
+			return err
+		}
+	}
+	if e.mtu, err = e.link.mtu(); err != nil {
+		return err
+	}
+	if !e.options.Plain {
+		if err = e.link.up(); err != nil {
+			return err
+		}
+	}
+	if e.socket, err = openSocket(e.options.ListenPort, 0); err != nil {
+		return err
+	}
+	e.port = e.socket.port
+	if e.waiter, err = newWaiter(e.link.fd, e.socket.fd); err != nil {
+		return fmt.Errorf("prepare to wait for packets: %w", err)
+	}
+	return nil
+}
+
+func (e *Engine) closePorts() {
+	if e.link != nil {
+		e.link.close()
+	}
+	if e.socket != nil {
+		e.socket.close()
+	}
+	if e.waiter != nil {
+		e.waiter.close()
+	}
+}
+
+// Name returns the interface's name.
+func (e *Engine) Name() string { return e.link.name }
+
+// Done is closed when the engine has stopped by itself or by Close; Err says why.
+func (e *Engine) Done() <-chan struct{} { return e.done }
+
+// Err returns why the engine stopped, nil after Close. Call it after Done.
+func (e *Engine) Err() error {
+	if errors.Is(e.why, errStopped) {
+		return nil
+	}
+	return e.why
+}
+
+// ended is called by the worker's thread as its last act.
+func (e *Engine) ended(why error) {
+	e.why = why
+	close(e.done)
+}
+
+// Close implements dataplane.Engine.
+func (e *Engine) Close() error {
+	e.close.Do(func() {
+		e.control.stop()
+		e.worker.Do(func() { e.stopping = true })
+		<-e.done
+		e.closePorts()
+	})
+	return nil
+}
+
+// setPrivateKey begins anew with another key: sessions made with the old one end.
+func (e *Engine) setPrivateKey(k dataplane.Key) error {
+	if k == e.private {
+		return nil
+	}
+	var m *tunnel.Machine
+	if k != (dataplane.Key{}) {
+		var err error
+		if m, err = tunnel.New(k, rand.Reader); err != nil {
+			return err
+		}
+	}
+	if e.machine != nil {
+		for _, p := range e.order {
+			e.control.carryOut(e.machine.Remove(p, nil))
+		}
+	}
+	e.machine, e.private = m, k
+	e.control.setGate(m)
+	for _, p := range e.order {
+		if err := e.tell(e.peers[p]); err != nil {
+			e.log.Warn("peer not usable", "error", err)
+		}
+	}
+	return nil
+}
+
+// tell gives the machine a peer's settings.
+func (e *Engine) tell(p *entry) error {
+	if e.machine == nil {
+		return nil
+	}
+	return e.machine.Set(tunnel.Config{
+		Key: p.Key, PresharedKey: p.PresharedKey, Keepalive: p.Keepalive,
+		Roams: e.options.Plain, Suite: e.options.Suite, Handle: p.lane,
+	})
+}
+
+// put adds or changes a peer.
+func (e *Engine) put(p dataplane.Peer) error {
+	old := e.peers[p.Key]
+	if old == nil {
+		n := &entry{Peer: p, lane: &session.Peer{Key: p.Key, Roams: e.options.Plain}}
+		if err := e.tell(n); err != nil {
+			return err
+		}
+		e.peers[p.Key] = n
+		e.order = append(e.order, p.Key)
+		if p.Endpoint.IsValid() {
+			n.lane.MoveTo(p.Endpoint) // no worker knows it yet
+		}
+		return nil
+	}
+	moved := p.Endpoint.IsValid() && p.Endpoint != old.Endpoint
+	old.Peer = p
+	if moved {
+		lane, to := old.lane, p.Endpoint
+		e.worker.Do(func() { lane.MoveTo(to) })
+	}
+	return e.tell(old)
+}
+
+// drop forgets a peer.
+func (e *Engine) drop(k dataplane.Key) {
+	if e.peers[k] == nil {
+		return
+	}
+	if e.machine != nil {
+		e.control.carryOut(e.machine.Remove(k, nil))
+	}
+	delete(e.peers, k)
+	for i, o := range e.order {
+		if o == k {
+			e.order = append(e.order[:i:i], e.order[i+1:]...)
+			break
+		}
+	}
+}
+
+// compile makes the worker's tables from the peers and publishes them.
+func (e *Engine) compile() {
+	var routes []fib.Entry[*session.Peer]
+	for _, k := range e.order {
+		p := e.peers[k]
+		for _, a := range p.Allowed {
+			routes = append(routes, fib.Entry[*session.Peer]{Prefix: a, Value: p.lane})
+		}
+	}
+	if !e.options.Plain && e.meters == nil {
+		e.meters = e.registry.Compile(nil)
+	}
+	e.worker.Publish(&worker.Tables{Routes: fib.New(routes), Meters: e.meters, MTU: e.mtu})
+}
+
+// Publish implements dataplane.Engine. Sessions with peers that stay go on.
+func (e *Engine) Publish(t *dataplane.Tables) error {
+	if err := t.Check(); err != nil {
+		return err
+	}
+	var err error
+	if !e.control.do(func() { err = e.publish(t) }) {
+		return fmt.Errorf("publish tables %d: the engine on %s is closed", t.Generation, e.link.name)
+	}
+	return err
+}
+
+func (e *Engine) publish(t *dataplane.Tables) error {
+	for _, p := range t.Peers {
+		if err := tunnel.CheckKey(p.Key, e.private); err != nil {
+			return fmt.Errorf("publish tables %d: %w", t.Generation, err)
+		}
+	}
+	keep := make(map[dataplane.Key]bool, len(t.Peers))
+	for _, p := range t.Peers {
+		keep[p.Key] = true
+		if err := e.put(p); err != nil {
+			return fmt.Errorf("publish tables %d: %w", t.Generation, err)
+		}
+	}
+	var leave []dataplane.Key
+	for _, k := range e.order {
+		if !keep[k] {
+			leave = append(leave, k)
+		}
+	}
+	gone := make([]*entry, len(leave))
+	for i, k := range leave {
+		gone[i] = e.peers[k]
+	}
+	e.tables = t
+	e.meters = e.registry.Compile(t.Meters)
+	// The new tables route nothing to those that leave; their sessions end after.
+	order := e.order
+	e.order = make([]dataplane.Key, 0, len(order))
+	for _, k := range order {
+		if keep[k] {
+			e.order = append(e.order, k)
+		}
+	}
+	e.compile()
+	e.order = order
+	for _, p := range gone {
+		e.drop(p.Key)
+	}
+	return nil
+}
+
+// Counts implements dataplane.Engine.
+func (e *Engine) Counts(dst []dataplane.Count) []dataplane.Count { return e.registry.Counts(dst) }
+
+// Peers implements dataplane.Engine.
+func (e *Engine) Peers(dst []dataplane.PeerState) []dataplane.PeerState {
+	e.control.do(func() {
+		for _, k := range e.order {
+			p := e.peers[k]
+			s := dataplane.PeerState{Key: k, SentBytes: p.lane.SentBytes.Load(), ReceivedBytes: p.lane.ReceivedBytes.Load()}
+			if e.machine != nil {
+				s.LastHandshake = e.machine.LastHandshake(k)
+			}
+			dst = append(dst, s)
+		}
+	})
+	return dst
+}
+
+// Drops implements dataplane.Engine.
+func (e *Engine) Drops() map[string]uint64 {
+	m := make(map[string]uint64)
+	e.worker.Drops(m)
+	e.control.drops(m)
+	return m
+}
+
+// Obtained implements dataplane.Engine.
+func (e *Engine) Obtained() dataplane.Obtained {
+	o := dataplane.Obtained{Engine: "run-to-completion worker", Inside: "TUN " + e.link.name + " with segmentation offload", Outside: "UDP socket"}
+	e.control.do(func() {
+		o.MTU = e.mtu
+		o.PresharedKey = len(e.peers) > 0
+		for _, p := range e.peers {
+			if p.PresharedKey == (dataplane.Key{}) {
+				o.PresharedKey = false
+			}
+		}
+	})
+	if e.link.udp {
+		o.Inside += " for TCP and UDP"
+	}
+	switch {
+	case e.socket.gso && e.socket.gro:
+		o.Outside += " with GSO/GRO"
+	case e.socket.gro:
+		o.Outside += " with GRO"
+	}
+	o.Cipher = e.options.Suite.String() + " (" + aead.Path() + ")"
+	return o
+}
+
+// endpoint is where a peer is now.
+func (p *entry) endpoint() netip.AddrPort {
+	if a := p.lane.Where(); a.IsValid() {
+		return a
+	}
+	return p.Endpoint
+}

@@ -1,0 +1,25 @@
+package softport
+
+import (
+	"testing"
+
+	"dssn/dataplane"
+	"dssn/dataplane/enginetest"
+	"dssn/dataplane/wgdevice"
+)
+
+func open(name string, private dataplane.Key, port uint16) (dataplane.Engine, error) {
+	return Open(Options{Interface: name, PrivateKey: private, ListenPort: port})
+}
+
+func openDevice(name string, private dataplane.Key, port uint16) (dataplane.Engine, error) {
+	return wgdevice.Open(wgdevice.Options{Interface: name, PrivateKey: private, ListenPort: port})
+}
+
+func TestEngine(t *testing.T) { enginetest.Run(t, open, open) }
+
+// The suite's tunnels use a pre-shared key, so that these are interoperability
+// tests of the whole protocol, each side beginning in turn.
+func TestEngineOppositeWireguardGo(t *testing.T) { enginetest.Run(t, open, openDevice) }
+
+func TestWireguardGoOppositeEngine(t *testing.T) { enginetest.Run(t, openDevice, open) }

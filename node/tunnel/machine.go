@@ -1,0 +1,303 @@
+// Package tunnel is WireGuard's control half as a state machine: handshakes,
+// timers, rekeying, cookies, for all peers of one node. It is bit-compatible
+// with WireGuard.
+//
+// A Machine takes inputs with the time they came at and appends effects; it
+// reads no clock, owns no socket, starts no goroutine, and belongs to one. It
+// never seals or opens a packet of the tunnel: sessions are handed out by
+// Install effects and live with the packet worker, which reports back what the
+// timers need to know.
+//
+// Where it departs from wireguard-go, on purpose: an initiation that arrives
+// while one of ours is under way does not make us forget ours, so that two
+// nodes that begin at the same moment need no second try; and timestamps we
+// send never go back, even if the clock does.
+package tunnel
+
+import (
+	"crypto/ecdh"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net/netip"
+	"time"
+
+	"dssn/dataplane"
+	"dssn/dataplane/aead"
+	"dssn/dataplane/session"
+)
+
+// Key is a Curve25519 key or a pre-shared key.
+type Key = dataplane.Key
+
+// Now is a reading of both clocks: Mono drives every timer and never goes back;
+// Wall appears in timestamps only.
+type Now struct {
+	Mono time.Duration
+	Wall time.Time
+}
+
+// Timers of the protocol (paper, section 6.1), and wireguard-go's jitter.
+const (
+	rekeyTimeout     = session.RekeyTimeout
+	keepaliveTimeout = session.KeepaliveTimeout
+	rejectAfter      = session.RejectAfterTime
+	giveUpAfter      = 90 * time.Second
+	maxJitter        = 334 * time.Millisecond
+	initiationGap    = 20 * time.Millisecond // between initiations of one peer
+)
+
+// Config is what a machine must know of a peer.
+type Config struct {
+	Key          Key
+	PresharedKey Key
+	Keepalive    time.Duration // zero: none
+	// Roams lets a genuine handshake move the peer's endpoint to its source.
+	Roams bool
+	// Suite seals this peer's sessions; zero means ChaCha20-Poly1305.
+	Suite aead.Suite
+	// Handle comes back in effects; the machine does not look at it.
+	Handle any
+}
+
+// Activity is what a peer's packets did: times since the engine was opened,
+// zero for never. See session.Activity.
+type Activity struct{ LastSent, LastReceived, Unanswered, Owing time.Duration }
+
+// EffectKind says what an Effect asks for.
+type EffectKind uint8
+
+// The effects.
+const (
+	Send      EffectKind = 1 + iota // send Message to To, or to the peer's endpoint if To is invalid
+	Install                         // open with Keys from now on; if Current also seal, at once
+	Erase                           // forget the session with index Local
+	Keepalive                       // seal and send an empty packet
+	Forget                          // drop what waits for a session: there will be none
+	Move                            // the peer is at To
+)
+
+// Effect is something the caller must do, in the order given.
+type Effect struct {
+	Kind    EffectKind
+	Handle  any // of the peer; nil for an answer to nobody known
+	To      netip.AddrPort
+	Message []byte
+	Keys    *session.Keys
+	Current bool
+	Local   uint32
+}
+
+// Reason says why a message was dropped. The zero Reason is accepted.
+type Reason string
+
+// The reasons.
+const (
+	Accepted       Reason = ""
+	BadMessage     Reason = "bad_handshake"      // wrong length or type, or not genuine
+	BadMAC         Reason = "bad_mac1"           // does not know our key
+	UnknownPeer    Reason = "unknown_peer"       // genuine or not, from nobody known
+	ReplayedHello  Reason = "replayed_handshake" // not newer than the last one
+	FloodedHello   Reason = "handshake_too_soon" // faster than fifty a second
+	UnknownIndex   Reason = "unknown_handshake"  // answers nothing we asked
+	CookieDemanded Reason = "cookie_demanded"    // busy: a cookie was sent instead
+	RateLimited    Reason = "handshake_limited"  // busy: this address begins too often
+)
+
+// Machine is all tunnels' state.
+type Machine struct {
+	private *ecdh.PrivateKey
+	public  Key
+	random  io.Reader
+	gate    *Gate
+	baker   baker
+	limiter limiter
+	peers   map[Key]*peer
+	order   []*peer // as added
+	index   map[uint32]*peer
+	stamp   [12]byte // last sent
+}
+
+// peer is one tunnel.
+type peer struct {
+	Config
+	public    *ecdh.PublicKey
+	static    []byte // shared secret of both static keys
+	gate      *Gate  // makes first MACs
+	cookieKey [32]byte
+	jar       jar
+
+	// Our initiation under way.
+	wanting   bool
+	noise     noise
+	ephemeral *ecdh.PrivateKey
+	local     uint32
+	sentAt    time.Duration
+	everSent  bool
+	retryAt   time.Duration
+	since     time.Duration // of the first try
+	gaveUpAt  time.Duration
+	firedFor  time.Duration // Unanswered that has already led to a handshake
+
+	// Their initiations.
+	newest   [12]byte
+	heardAt  time.Duration
+	everHear bool
+
+	previous, current, next *held
+	lastHandshake           time.Time
+}
+
+// held is a session that a worker has.
+type held struct {
+	local   uint32
+	created time.Duration
+}
+
+// New returns the machine of a node with this key. Random is crypto/rand.Reader
+// outside of tests.
+func New(private Key, random io.Reader) (*Machine, error) {
+	k, err := ecdh.X25519().NewPrivateKey(private[:])
+	if err != nil {
+		return nil, fmt.Errorf("use the node's tunnel key: %w", err)
+	}
+	m := &Machine{private: k, public: Key(k.PublicKey().Bytes()), random: random, peers: map[Key]*peer{}, index: map[uint32]*peer{}}
+	m.gate = NewGate(m.public)
+	m.baker.seal = labelled("cookie--", m.public)
+	return m, nil
+}
+
+// Public returns the node's own public key.
+func (m *Machine) Public() Key { return m.public }
+
+// Set adds a peer or changes one; its sessions stay. The error says that the
+// key is none of Curve25519, or our own.
+func (m *Machine) Set(c Config) error {
+	if c.Suite == 0 {
+		c.Suite = aead.ChaCha20Poly1305
+	}
+	if p := m.peers[c.Key]; p != nil {
+		p.Config = c
+		return nil
+	}
+	public, err := ecdh.X25519().NewPublicKey(c.Key[:])
+	if err != nil {
+		return fmt.Errorf("add peer %v: %w", c.Key, err)
+	}
+	if c.Key == m.public {
+		return fmt.Errorf("add peer %v: this is the node's own key", c.Key)
+	}
+	static, err := m.private.ECDH(public)
+	if err != nil {
+		return fmt.Errorf("add peer %v: %w", c.Key, err)
+	}
+	p := &peer{Config: c, public: public, static: static, gate: NewGate(c.Key), cookieKey: labelled("cookie--", c.Key)}
+	m.peers[c.Key] = p
+	m.order = append(m.order, p)
+	return nil
+}
+
+// Remove forgets a peer and erases its sessions.
+func (m *Machine) Remove(k Key, out []Effect) []Effect {
+	p := m.peers[k]
+	if p == nil {
+		return out
+	}
+	delete(m.peers, k)
+	for i, q := range m.order {
+		if q == p {
+			m.order = append(m.order[:i], m.order[i+1:]...)
+			break
+		}
+	}
+	m.endHandshake(p)
+	for _, s := range []**held{&p.previous, &p.current, &p.next} {
+		out = m.erase(p, s, out)
+	}
+	clear(p.static)
+	return append(out, Effect{Kind: Forget, Handle: p.Handle})
+}
+
+// LastHandshake returns when the peer's latest session was agreed on, zero if never.
+func (m *Machine) LastHandshake(k Key) time.Time {
+	if p := m.peers[k]; p != nil {
+		return p.lastHandshake
+	}
+	return time.Time{}
+}
+
+// newIndex draws a local index that is not in use.
+func (m *Machine) newIndex(p *peer) (uint32, error) {
+	for {
+		var b [4]byte
+		if _, err := io.ReadFull(m.random, b[:]); err != nil {
+			return 0, err
+		}
+		i := binary.LittleEndian.Uint32(b[:])
+		if m.index[i] == nil {
+			m.index[i] = p
+			return i, nil
+		}
+	}
+}
+
+func (m *Machine) erase(p *peer, s **held, out []Effect) []Effect {
+	if *s == nil {
+		return out
+	}
+	delete(m.index, (*s).local)
+	out = append(out, Effect{Kind: Erase, Handle: p.Handle, Local: (*s).local})
+	*s = nil
+	return out
+}
+
+func (m *Machine) endHandshake(p *peer) {
+	if p.ephemeral != nil {
+		delete(m.index, p.local)
+	}
+	p.ephemeral, p.noise, p.wanting = nil, noise{}, false
+}
+
+// tai64n is the time as twelve bytes that sort, coarsened to 2^24 ns as
+// wireguard-go does so that it tells little about the clock; never earlier than
+// or equal to the one before.
+func (m *Machine) tai64n(wall time.Time) [12]byte {
+	var t [12]byte
+	binary.BigEndian.PutUint64(t[0:], 0x400000000000000a+uint64(wall.Unix()))
+	binary.BigEndian.PutUint32(t[8:], uint32(wall.Nanosecond())&^(1<<24-1))
+	if !newer(t, m.stamp) {
+		t = m.stamp
+		for i := 11; i >= 0; i-- {
+			if t[i]++; t[i] != 0 {
+				break
+			}
+		}
+	}
+	m.stamp = t
+	return t
+}
+
+func newer(a, b [12]byte) bool { return string(a[:]) > string(b[:]) }
+
+// CheckKey reports why public cannot be a peer of the node with this private
+// key (zero if it is not known yet).
+func CheckKey(public, private Key) error {
+	p, err := ecdh.X25519().NewPublicKey(public[:])
+	if err != nil {
+		return fmt.Errorf("use %v as a peer's key: %w", public, err)
+	}
+	if private == (Key{}) {
+		return nil
+	}
+	k, err := ecdh.X25519().NewPrivateKey(private[:])
+	if err != nil {
+		return fmt.Errorf("use the node's tunnel key: %w", err)
+	}
+	if Key(k.PublicKey().Bytes()) == public {
+		return fmt.Errorf("use %v as a peer's key: it is the node's own", public)
+	}
+	if _, err := k.ECDH(p); err != nil {
+		return fmt.Errorf("use %v as a peer's key: %w", public, err)
+	}
+	return nil
+}
