@@ -146,12 +146,12 @@ func (j *Job) parts() (text []byte, tag *[TagSize]byte) {
 }
 
 // Seal encrypts and authenticates every job in place and sets its OK.
-// It does not allocate.
+// It does not allocate (on the generic path, x/crypto's portable code may).
 func Seal(jobs []Job) { each(jobs, false) }
 
 // Open authenticates and decrypts every job in place and sets its OK. Each job
 // stands for itself: a forged packet does not disturb its neighbours.
-// It does not allocate.
+// It does not allocate, as Seal.
 func Open(jobs []Job) { each(jobs, true) }
 
 // each cuts jobs into runs of neighbours that one implementation can treat

@@ -2,13 +2,15 @@
 
 package aead
 
-import "testing"
+import (
+	"testing"
+
+	"dssn/internal/need"
+)
 
 // BenchmarkKernel measures the kernels alone, for the cycle account.
 func BenchmarkKernel(b *testing.B) {
-	if available() < pathAVX512 {
-		b.Skip("needs AVX-512")
-	}
+	need.CPU(b, "AVX-512 and IFMA", available() == pathAVX512)
 	buf := make([]byte, 16384)
 	st := new(polyState)
 	st.start(buf[:32])

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"unsafe"
 )
 
 // twin is the slow, obvious one: the standard library's and x/crypto's.
@@ -77,3 +78,5 @@ func differAt(a, b []byte) int {
 	}
 	return -1
 }
+
+func addr(b []byte) uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(b))) }

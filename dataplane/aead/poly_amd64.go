@@ -71,7 +71,11 @@ func (st *polyState) tag(aad, text int, tag *[TagSize]byte) {
 	var lengths [2]uint64
 	lengths[0], lengths[1] = uint64(aad), uint64(text)
 	polyBlocks(st, (*byte)(unsafe.Pointer(&lengths)), 1)
+	st.sum(tag)
+}
 
+// sum writes (h mod 2^130-5) + s mod 2^128.
+func (st *polyState) sum(tag *[TagSize]byte) {
 	// h is below 2^130 + a little: subtract 2^130-5 once if it can be, without
 	// a branch.
 	h0, h1, h2 := st.h[0], st.h[1], st.h[2]

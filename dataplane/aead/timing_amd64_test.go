@@ -1,0 +1,175 @@
+//go:build !purego
+
+package aead
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"dssn/internal/need"
+)
+
+// The timing test follows dudect (Reparaz, Balasch, Verbauwhede: "Dude, is my
+// code constant time?", DATE 2017): two classes of secret inputs, taken in
+// random order, so that whatever else runs on the machine disturbs both alike;
+// then Welch's t-test on the times, cropped at several percentiles. It asserts
+// on the difference of the classes and never on a time.
+//
+// A leak shows in every round, a disturbance does not: the test fails only if
+// |t| is over the limit in all rounds.
+const (
+	timingRounds  = 6
+	timingSamples = 6000
+	timingLimit   = 10 // dudect: over 10 is a leak with great certainty
+)
+
+// tValue measures f with input 0 or 1 and returns the largest |t| over the
+// crops.
+func tValue(r *rand.Rand, prepare func(class int), f func()) float64 {
+	times := make([]float64, timingSamples)
+	classes := make([]int, timingSamples)
+	for i := range times {
+		classes[i] = r.IntN(2)
+		prepare(classes[i])
+		start := time.Now()
+		f()
+		times[i] = float64(time.Since(start))
+	}
+	sorted := slices.Clone(times)
+	slices.Sort(sorted)
+	worst := 0.0
+	for _, crop := range []float64{0.5, 0.75, 0.9, 0.95} {
+		limit := sorted[int(crop*float64(len(sorted)-1))]
+		var n, sum, square [2]float64
+		for i, v := range times {
+			if v <= limit {
+				c := classes[i]
+				n[c]++
+				sum[c] += v
+				square[c] += v * v
+			}
+		}
+		mean0, mean1 := sum[0]/n[0], sum[1]/n[1]
+		var0, var1 := square[0]/n[0]-mean0*mean0, square[1]/n[1]-mean1*mean1
+		if se := math.Sqrt(var0/n[0] + var1/n[1]); se > 0 {
+			worst = max(worst, math.Abs(mean0-mean1)/se)
+		}
+	}
+	return worst
+}
+
+// leaks reports whether |t| is over the limit in every round, and the values.
+func leaks(prepare func(class int), f func()) (bool, []float64) {
+	r := rand.New(rand.NewPCG(18, 18))
+	var ts []float64
+	for range timingRounds {
+		v := tValue(r, prepare, f)
+		ts = append(ts, v)
+		if v <= timingLimit {
+			return false, ts
+		}
+	}
+	return true, ts
+}
+
+func TestTimeDoesNotDependOnSecrets(t *testing.T) {
+	need.Long(t)
+	const n = 570
+	for p := pathAVX2; p <= available(); p++ {
+		for _, s := range suites {
+			r := rand.New(rand.NewPCG(19, 19))
+			// Class 0: one fixed key and text, both extreme; class 1: fresh
+			// random ones each time. Both are prepared by the same steps.
+			zero := make([]byte, n+TagSize)
+			pool := make([]*Key, 64)
+			for i := range pool {
+				pool[i] = mustKey(t, p, s, random(r, s.KeySize()))
+			}
+			fixed := mustKey(t, p, s, make([]byte, s.KeySize()))
+			texts := random(r, 64*n)
+			jobs := []Job{{Buf: make([]byte, n+TagSize)}}
+			pick := func(class int) ([]byte, *Key) {
+				i := r.IntN(64)
+				text, key := texts[i*n:][:n], pool[i]
+				if class == 0 {
+					text, key = zero[:n], fixed
+				}
+				return text, key
+			}
+			seal := func(class int) {
+				text, _ := pick(class)
+				jobs[0].Key = pool[0]
+				copy(jobs[0].Buf, text)
+			}
+			if bad, ts := leaks(seal, func() { Seal(jobs) }); bad {
+				t.Errorf("%v on %v: sealing tells texts apart, |t| = %.1f", s, p, ts)
+			}
+			// Keys: both classes' keys in the same memory, and in the cache.
+			place := mustKey(t, p, s, make([]byte, s.KeySize()))
+			keyed := func(class int) {
+				_, key := pick(class)
+				become(place, key)
+				jobs[0].Key = place
+				copy(jobs[0].Buf, zero[:n])
+				Seal(jobs)
+				copy(jobs[0].Buf, zero[:n])
+			}
+			if bad, ts := leaks(keyed, func() { Seal(jobs) }); bad {
+				t.Errorf("%v on %v: sealing tells keys apart, |t| = %.1f", s, p, ts)
+			}
+			// Tags: wrong in the first byte, or in the last.
+			valid := []Job{{Key: pool[0], Buf: append(slices.Clone(texts[:n]), make([]byte, TagSize)...)}}
+			Seal(valid)
+			tag := func(class int) {
+				jobs[0].Key = pool[0]
+				copy(jobs[0].Buf, valid[0].Buf)
+				jobs[0].Buf[n+15*class] ^= 1
+			}
+			if bad, ts := leaks(tag, func() { Open(jobs) }); bad {
+				t.Errorf("%v on %v: opening tells wrong tags apart, |t| = %.1f", s, p, ts)
+			}
+		}
+	}
+}
+
+// become writes key's secrets over those of k, so that two keys can be compared
+// at one address.
+func become(k, key *Key) {
+	switch to := k.impl.(type) {
+	case *gcm512:
+		*to.key = *key.impl.(*gcm512).key
+	case *gcm256:
+		*to.key = *key.impl.(*gcm256).key
+	case *chacha:
+		to.key = key.impl.(*chacha).key
+	}
+}
+
+// The method itself must be able to find a leak.
+func TestTimingTestFindsALeak(t *testing.T) {
+	need.Long(t)
+	secret, guess := make([]byte, 4096), make([]byte, 4096)
+	equal := false
+	prepare := func(class int) {
+		clear(guess)
+		guess[len(guess)-1] = 1
+		guess[0] = byte(class)
+	}
+	if found, ts := leaks(prepare, func() {
+		equal = true
+		for i := range secret {
+			if secret[i] != guess[i] {
+				equal = false
+				break
+			}
+		}
+	}); !found {
+		t.Errorf("an early exit was not seen: |t| = %.1f", ts)
+	}
+	if equal {
+		t.Error("unequal guesses compared equal")
+	}
+}
