@@ -300,7 +300,7 @@ func iperfEnd(w io.Writer, r *iperf.Report) {
 }
 
 func iperfLine(w io.Writer, id string, s iperf.Sum, note string) {
-	fmt.Fprintf(w, "[%s] %6.2f-%-6.2f s  %10s  %8sbit/s", id, s.Start, s.End, dssn.ByteCount(s.Bytes), dssn.Bandwidth(s.BitsPerSecond))
+	fmt.Fprintf(w, "[%s] %6.2f-%-6.2f s  %10s  %12s", id, s.Start, s.End, dssn.ByteCount(s.Bytes), bitRate(s.BitsPerSecond))
 	if s.Retransmits != nil {
 		fmt.Fprintf(w, "  retransmits %d", *s.Retransmits)
 	}
@@ -319,4 +319,17 @@ func iperfLine(w io.Writer, id string, s iperf.Sum, note string) {
 		fmt.Fprintf(w, "  %s", note)
 	}
 	fmt.Fprintln(w)
+}
+
+// bitRate prints three to four digits with a unit: 35.55 Gbit/s.
+func bitRate(v float64) string {
+	for _, u := range []struct {
+		size float64
+		name string
+	}{{1e9, "G"}, {1e6, "M"}, {1e3, "k"}} {
+		if v >= u.size {
+			return strconv.FormatFloat(v/u.size, 'f', 2, 64) + " " + u.name + "bit/s"
+		}
+	}
+	return strconv.FormatFloat(v, 'f', 0, 64) + " bit/s"
 }

@@ -174,7 +174,9 @@ func (t *test) halt() error {
 		}
 	}
 	now := time.Now()
-	t.closeInterval(now)
+	if len(t.intervals) == 0 || now.Sub(t.beforeAt) > t.interval/10 {
+		t.closeInterval(now)
+	}
 	user, system := cpuTime()
 	user, system = user-t.cpu0[0], system-t.cpu0[1]
 	if wall := now.Sub(t.wall0).Seconds(); wall > 0 {
