@@ -2,6 +2,8 @@ package transfer
 
 import (
 	"context"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"dssn"
@@ -17,17 +19,19 @@ const (
 )
 
 // reporter tells three parties how far a get has come: the person who watches,
-// the holder and this host's node.
+// the holder and this host's node. Each has a goroutine of its own, because the
+// node asks the controller, and a controller that is away must not hold up the
+// progress bar, nor the acknowledgements.
 type reporter struct {
-	g      *get
-	cancel context.CancelFunc
-	done   chan struct{}
+	g       *get
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+	path    atomic.Pointer[string]
+	samples []sample // used by the goroutine of progress, and by settle after it
 
-	// used by the running goroutine, and by settle after it has ended
-	samples []sample
-	acked   uint64
-	told    uint64
-	path    string
+	// used by the goroutine of acknowledge, and by settle and stop after it
+	acked uint64
+	told  uint64
 }
 
 type sample struct {
@@ -37,35 +41,30 @@ type sample struct {
 
 func (g *get) startReporter(ctx context.Context) *reporter {
 	ctx, cancel := context.WithCancel(ctx)
-	r := &reporter{g: g, cancel: cancel, done: make(chan struct{})}
-	go r.run(ctx)
-	return r
-}
-
-func (r *reporter) run(ctx context.Context) {
-	defer close(r.done)
-	tick := time.NewTicker(progressEvery)
-	defer tick.Stop()
-	var lastAck, lastPath time.Time
-	for {
-		now := time.Now()
-		if now.Sub(lastPath) >= pathEvery && r.g.Progress != nil {
-			lastPath = now
-			if p, err := r.g.Local.Path(ctx, r.g.res.Holder); err == nil {
-				r.path = p
+	r := &reporter{g: g, cancel: cancel}
+	every := func(d time.Duration, f func()) {
+		r.running.Go(func() {
+			t := time.NewTicker(d)
+			defer t.Stop()
+			for ctx.Err() == nil {
+				f()
+				select {
+				case <-ctx.Done():
+				case <-t.C:
+				}
 			}
-		}
-		r.progress(now)
-		if now.Sub(lastAck) >= acknowledgeEvery {
-			lastAck = now
-			r.acknowledge(ctx, r.g.queue.counted(), false)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+		})
 	}
+	every(acknowledgeEvery, func() { r.acknowledge(ctx, g.queue.counted(), false) })
+	if g.Progress != nil {
+		every(progressEvery, func() { r.progress(time.Now()) })
+		every(pathEvery, func() {
+			if p, err := g.Local.Path(ctx, g.res.Holder); err == nil {
+				r.path.Store(&p)
+			}
+		})
+	}
+	return r
 }
 
 // progress computes and hands out a Progress.
@@ -82,7 +81,10 @@ func (r *reporter) progress(now time.Time) {
 		r.samples = r.samples[1:]
 	}
 	first := r.samples[0]
-	p := Progress{Bytes: dssn.ByteCount(have), Total: r.g.total, Files: whole, Path: r.path}
+	p := Progress{Bytes: dssn.ByteCount(have), Total: r.g.total, Files: whole}
+	if path := r.path.Load(); path != nil {
+		p.Path = *path
+	}
 	p.Rate = dssn.RateOf(dssn.ByteCount(fetched-first.bytes), now.Sub(first.at))
 	if p.Rate > 0 {
 		p.ETA = p.Rate.TimeFor(p.Total - p.Bytes)
@@ -114,20 +116,20 @@ func (g *get) delivery(count uint64, done bool) southbound.Delivery {
 	}
 }
 
-// stop ends the goroutine. What was verified since its last word is told now
+// stop ends the goroutines. What was verified since its last word is told now
 // if the holder can still be reached, and by the next run if not.
 func (r *reporter) stop() {
 	r.cancel()
-	<-r.done
+	r.running.Wait()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	r.acknowledge(ctx, r.g.queue.counted(), false)
 }
 
-// settle ends the goroutine and insists that both ends know the final count.
+// settle ends the goroutines and insists that both ends know the final count.
 func (r *reporter) settle(ctx context.Context, count uint64) error {
 	r.cancel()
-	<-r.done
+	r.running.Wait()
 	r.progress(time.Now())
 	if count == 0 {
 		return nil // everything was here before; there was no transfer
