@@ -38,9 +38,9 @@ func BenchmarkKernel(b *testing.B) {
 	for i := range lanes {
 		lanes[i].key = (*[32]byte)(buf)
 	}
-	b.Run("chacha512", func(b *testing.B) {
+	b.Run("keystream512", func(b *testing.B) {
 		for b.Loop() {
-			chacha512(&buf[0], &lanes[0])
+			keystream512(&buf[0], &lanes[0])
 		}
 	})
 	b.Run("xor512", func(b *testing.B) {

@@ -8551,9 +8551,9 @@ DATA chachaBlock<>+48(SB)/8, $0x0000000000000003
 DATA chachaBlock<>+56(SB)/8, $0x0000000000000000
 GLOBL chachaBlock<>(SB), RODATA|NOPTR, $64
 
-// func chacha512(stream *byte, lanes *byte)
+// func keystream512(stream *byte, lanes *byte)
 // Requires: AVX, AVX512F
-TEXT ·chacha512(SB), NOSPLIT, $0-16
+TEXT ·keystream512(SB), NOSPLIT, $0-16
 	MOVQ            stream+0(FP), DI
 	MOVQ            lanes+8(FP), SI
 	MOVQ            (SI), R8
@@ -8985,49 +8985,41 @@ TEXT ·polyBlocks(SB), NOSPLIT, $0-24
 	JZ    done
 
 loop:
-	ADDQ (SI), R8
-	ADCQ 8(SI), R9
-	ADCQ $0x01, R10
-	ADDQ $0x10, SI
-
-	// d0 = h0 r0 + h1 rs
+	ADDQ  (SI), R8
+	ADCQ  8(SI), R9
+	ADCQ  $0x01, R10
+	ADDQ  $0x10, SI
 	MOVQ  R11, DX
 	MULXQ R8, AX, BX
 	MULXQ R9, R15, DI
-	IMULQ R10, DX
-	MOVQ  DX, R14
-	MOVQ  R13, DX
-	IMULQ R10, DX
-	MOVQ  R14, R10
-	ADDQ  DX, R15
+	MOVQ  R13, R14
+	IMULQ R10, R14
+	IMULQ R11, R10
+	ADDQ  R14, R15
 	ADCQ  $0x00, DI
 	MOVQ  R13, DX
 	MULXQ R9, R14, R9
 	ADDQ  R14, AX
 	ADCQ  R9, BX
-
-	// d1 = h0 r1 + h1 r0 + h2 rs
 	MOVQ  R12, DX
 	MULXQ R8, R14, R8
 	ADDQ  R14, R15
 	ADCQ  R8, DI
-
-	// carry, and fold what is above 2^130
-	ADDQ BX, R15
-	ADCQ DI, R10
-	MOVQ AX, R8
-	MOVQ R15, R9
-	MOVQ R10, DX
-	SHRQ $0x02, DX
-	MOVQ R10, R14
-	ANDQ $-4, R14
-	ADDQ R14, DX
-	ANDQ $0x03, R10
-	ADDQ DX, R8
-	ADCQ $0x00, R9
-	ADCQ $0x00, R10
-	DECQ CX
-	JNZ  loop
+	ADDQ  BX, R15
+	ADCQ  DI, R10
+	MOVQ  AX, R8
+	MOVQ  R15, R9
+	MOVQ  R10, DX
+	SHRQ  $0x02, DX
+	MOVQ  R10, R14
+	ANDQ  $-4, R14
+	ADDQ  R14, DX
+	ANDQ  $0x03, R10
+	ADDQ  DX, R8
+	ADCQ  $0x00, R9
+	ADCQ  $0x00, R10
+	DECQ  CX
+	JNZ   loop
 
 done:
 	MOVQ st+0(FP), DI
@@ -9637,5 +9629,666 @@ end:
 	MOVQ  R8, (DI)
 	MOVQ  R11, 8(DI)
 	MOVQ  R12, 16(DI)
+	VZEROUPPER
+	RET
+
+DATA chachaTurn16<>+0(SB)/8, $0x0504070601000302
+DATA chachaTurn16<>+8(SB)/8, $0x0d0c0f0e09080b0a
+DATA chachaTurn16<>+16(SB)/8, $0x0504070601000302
+DATA chachaTurn16<>+24(SB)/8, $0x0d0c0f0e09080b0a
+GLOBL chachaTurn16<>(SB), RODATA|NOPTR, $32
+
+DATA chachaTurn8<>+0(SB)/8, $0x0605040702010003
+DATA chachaTurn8<>+8(SB)/8, $0x0e0d0c0f0a09080b
+DATA chachaTurn8<>+16(SB)/8, $0x0605040702010003
+DATA chachaTurn8<>+24(SB)/8, $0x0e0d0c0f0a09080b
+GLOBL chachaTurn8<>(SB), RODATA|NOPTR, $32
+
+DATA chachaBlocks256<>+0(SB)/8, $0x0000000000000000
+DATA chachaBlocks256<>+8(SB)/8, $0x0000000000000000
+DATA chachaBlocks256<>+16(SB)/8, $0x0000000000000001
+DATA chachaBlocks256<>+24(SB)/8, $0x0000000000000000
+GLOBL chachaBlocks256<>(SB), RODATA|NOPTR, $32
+
+// func keystream256(stream *byte, lanes *byte, st *byte, p *byte, fours int)
+// Requires: AVX, AVX2, BMI2
+TEXT ·keystream256(SB), NOSPLIT, $40-40
+	MOVQ           lanes+8(FP), DI
+	MOVQ           (DI), AX
+	VMOVDQU        chachaConst<>+0(SB), Y0
+	VBROADCASTI128 (AX), Y1
+	VBROADCASTI128 16(AX), Y2
+	VMOVQ          8(DI), X3
+	VPINSRQ        $0x01, 16(DI), X3, X3
+	VINSERTI128    $0x01, X3, Y3, Y3
+	VPADDD         chachaBlocks256<>+0(SB), Y3, Y3
+	MOVQ           24(DI), AX
+	VMOVDQU        chachaConst<>+0(SB), Y4
+	VBROADCASTI128 (AX), Y5
+	VBROADCASTI128 16(AX), Y6
+	VMOVQ          32(DI), X7
+	VPINSRQ        $0x01, 40(DI), X7, X7
+	VINSERTI128    $0x01, X7, Y7, Y7
+	VPADDD         chachaBlocks256<>+0(SB), Y7, Y7
+	MOVQ           48(DI), AX
+	VMOVDQU        chachaConst<>+0(SB), Y8
+	VBROADCASTI128 (AX), Y9
+	VBROADCASTI128 16(AX), Y10
+	VMOVQ          56(DI), X11
+	VPINSRQ        $0x01, 64(DI), X11, X11
+	VINSERTI128    $0x01, X11, Y11, Y11
+	VPADDD         chachaBlocks256<>+0(SB), Y11, Y11
+	MOVQ           72(DI), AX
+	VMOVDQU        chachaConst<>+0(SB), Y12
+	VBROADCASTI128 (AX), Y13
+	VBROADCASTI128 16(AX), Y14
+	VMOVQ          80(DI), X15
+	VPINSRQ        $0x01, 88(DI), X15, X15
+	VINSERTI128    $0x01, X15, Y15, Y15
+	VPADDD         chachaBlocks256<>+0(SB), Y15, Y15
+	MOVQ           st+16(FP), DI
+	MOVQ           (DI), R8
+	MOVQ           8(DI), R9
+	MOVQ           16(DI), R10
+	MOVQ           24(DI), R11
+	MOVQ           32(DI), R12
+	MOVQ           R12, R13
+	SHRQ           $0x02, R13
+	ADDQ           R12, R13
+	MOVQ           p+24(FP), SI
+	MOVQ           fours+32(FP), CX
+	MOVQ           $0x0000000a, AX
+	SUBQ           CX, AX
+	MOVQ           AX, 32(SP)
+	TESTQ          CX, CX
+	JZ             alone
+
+together:
+	VPADDD  Y1, Y0, Y0
+	ADDQ    (SI), R8
+	VPADDD  Y5, Y4, Y4
+	ADCQ    8(SI), R9
+	VPADDD  Y9, Y8, Y8
+	ADCQ    $0x01, R10
+	VPADDD  Y13, Y12, Y12
+	ADDQ    $0x10, SI
+	VPXOR   Y0, Y3, Y3
+	VPXOR   Y4, Y7, Y7
+	MOVQ    R11, DX
+	VPXOR   Y8, Y11, Y11
+	MULXQ   R8, AX, BX
+	VPXOR   Y12, Y15, Y15
+	MULXQ   R9, R15, DI
+	VPSHUFB chachaTurn16<>+0(SB), Y3, Y3
+	MOVQ    R13, R14
+	VPSHUFB chachaTurn16<>+0(SB), Y7, Y7
+	IMULQ   R10, R14
+	VPSHUFB chachaTurn16<>+0(SB), Y11, Y11
+	VPSHUFB chachaTurn16<>+0(SB), Y15, Y15
+	IMULQ   R11, R10
+	VPADDD  Y3, Y2, Y2
+	ADDQ    R14, R15
+	VPADDD  Y7, Y6, Y6
+	ADCQ    $0x00, DI
+	VPADDD  Y11, Y10, Y10
+	MOVQ    R13, DX
+	VPADDD  Y15, Y14, Y14
+	MULXQ   R9, R14, R9
+	VPXOR   Y2, Y1, Y1
+	VPXOR   Y6, Y5, Y5
+	ADDQ    R14, AX
+	VPXOR   Y10, Y9, Y9
+	ADCQ    R9, BX
+	VPXOR   Y14, Y13, Y13
+	MOVQ    R12, DX
+	VMOVDQU Y14, (SP)
+	MULXQ   R8, R14, R8
+	VPSLLD  $0x0c, Y1, Y14
+	VPSRLD  $0x14, Y1, Y1
+	ADDQ    R14, R15
+	VPXOR   Y14, Y1, Y1
+	ADCQ    R8, DI
+	VPSLLD  $0x0c, Y5, Y14
+	ADDQ    BX, R15
+	VPSRLD  $0x14, Y5, Y5
+	ADCQ    DI, R10
+	VPXOR   Y14, Y5, Y5
+	MOVQ    AX, R8
+	VPSLLD  $0x0c, Y9, Y14
+	VPSRLD  $0x14, Y9, Y9
+	MOVQ    R15, R9
+	VPXOR   Y14, Y9, Y9
+	MOVQ    R10, DX
+	VPSLLD  $0x0c, Y13, Y14
+	SHRQ    $0x02, DX
+	VPSRLD  $0x14, Y13, Y13
+	MOVQ    R10, R14
+	VPXOR   Y14, Y13, Y13
+	ANDQ    $-4, R14
+	VMOVDQU (SP), Y14
+	VPADDD  Y1, Y0, Y0
+	ADDQ    R14, DX
+	VPADDD  Y5, Y4, Y4
+	ANDQ    $0x03, R10
+	VPADDD  Y9, Y8, Y8
+	ADDQ    DX, R8
+	VPADDD  Y13, Y12, Y12
+	ADCQ    $0x00, R9
+	VPXOR   Y0, Y3, Y3
+	ADCQ    $0x00, R10
+	VPXOR   Y4, Y7, Y7
+	VPXOR   Y8, Y11, Y11
+	ADDQ    (SI), R8
+	VPXOR   Y12, Y15, Y15
+	ADCQ    8(SI), R9
+	VPSHUFB chachaTurn8<>+0(SB), Y3, Y3
+	ADCQ    $0x01, R10
+	VPSHUFB chachaTurn8<>+0(SB), Y7, Y7
+	ADDQ    $0x10, SI
+	VPSHUFB chachaTurn8<>+0(SB), Y11, Y11
+	VPSHUFB chachaTurn8<>+0(SB), Y15, Y15
+	MOVQ    R11, DX
+	VPADDD  Y3, Y2, Y2
+	MULXQ   R8, AX, BX
+	VPADDD  Y7, Y6, Y6
+	MULXQ   R9, R15, DI
+	VPADDD  Y11, Y10, Y10
+	MOVQ    R13, R14
+	VPADDD  Y15, Y14, Y14
+	IMULQ   R10, R14
+	VPXOR   Y2, Y1, Y1
+	VPXOR   Y6, Y5, Y5
+	IMULQ   R11, R10
+	VPXOR   Y10, Y9, Y9
+	ADDQ    R14, R15
+	VPXOR   Y14, Y13, Y13
+	ADCQ    $0x00, DI
+	VMOVDQU Y14, (SP)
+	MOVQ    R13, DX
+	VPSLLD  $0x07, Y1, Y14
+	MULXQ   R9, R14, R9
+	VPSRLD  $0x19, Y1, Y1
+	VPXOR   Y14, Y1, Y1
+	ADDQ    R14, AX
+	VPSLLD  $0x07, Y5, Y14
+	ADCQ    R9, BX
+	VPSRLD  $0x19, Y5, Y5
+	MOVQ    R12, DX
+	VPXOR   Y14, Y5, Y5
+	MULXQ   R8, R14, R8
+	VPSLLD  $0x07, Y9, Y14
+	VPSRLD  $0x19, Y9, Y9
+	ADDQ    R14, R15
+	VPXOR   Y14, Y9, Y9
+	ADCQ    R8, DI
+	VPSLLD  $0x07, Y13, Y14
+	ADDQ    BX, R15
+	VPSRLD  $0x19, Y13, Y13
+	ADCQ    DI, R10
+	VPXOR   Y14, Y13, Y13
+	MOVQ    AX, R8
+	VMOVDQU (SP), Y14
+	VPSHUFD $0x39, Y1, Y1
+	MOVQ    R15, R9
+	VPSHUFD $0x39, Y5, Y5
+	MOVQ    R10, DX
+	VPSHUFD $0x39, Y9, Y9
+	SHRQ    $0x02, DX
+	VPSHUFD $0x39, Y13, Y13
+	MOVQ    R10, R14
+	VPSHUFD $0x4e, Y2, Y2
+	ANDQ    $-4, R14
+	VPSHUFD $0x4e, Y6, Y6
+	VPSHUFD $0x4e, Y10, Y10
+	ADDQ    R14, DX
+	VPSHUFD $0x4e, Y14, Y14
+	ANDQ    $0x03, R10
+	VPSHUFD $0x93, Y3, Y3
+	ADDQ    DX, R8
+	VPSHUFD $0x93, Y7, Y7
+	ADCQ    $0x00, R9
+	VPSHUFD $0x93, Y11, Y11
+	ADCQ    $0x00, R10
+	VPSHUFD $0x93, Y15, Y15
+	VPADDD  Y1, Y0, Y0
+	ADDQ    (SI), R8
+	VPADDD  Y5, Y4, Y4
+	ADCQ    8(SI), R9
+	VPADDD  Y9, Y8, Y8
+	ADCQ    $0x01, R10
+	VPADDD  Y13, Y12, Y12
+	ADDQ    $0x10, SI
+	VPXOR   Y0, Y3, Y3
+	VPXOR   Y4, Y7, Y7
+	MOVQ    R11, DX
+	VPXOR   Y8, Y11, Y11
+	MULXQ   R8, AX, BX
+	VPXOR   Y12, Y15, Y15
+	MULXQ   R9, R15, DI
+	VPSHUFB chachaTurn16<>+0(SB), Y3, Y3
+	MOVQ    R13, R14
+	VPSHUFB chachaTurn16<>+0(SB), Y7, Y7
+	IMULQ   R10, R14
+	VPSHUFB chachaTurn16<>+0(SB), Y11, Y11
+	VPSHUFB chachaTurn16<>+0(SB), Y15, Y15
+	IMULQ   R11, R10
+	VPADDD  Y3, Y2, Y2
+	ADDQ    R14, R15
+	VPADDD  Y7, Y6, Y6
+	ADCQ    $0x00, DI
+	VPADDD  Y11, Y10, Y10
+	MOVQ    R13, DX
+	VPADDD  Y15, Y14, Y14
+	MULXQ   R9, R14, R9
+	VPXOR   Y2, Y1, Y1
+	VPXOR   Y6, Y5, Y5
+	ADDQ    R14, AX
+	VPXOR   Y10, Y9, Y9
+	ADCQ    R9, BX
+	VPXOR   Y14, Y13, Y13
+	MOVQ    R12, DX
+	VMOVDQU Y14, (SP)
+	MULXQ   R8, R14, R8
+	VPSLLD  $0x0c, Y1, Y14
+	VPSRLD  $0x14, Y1, Y1
+	ADDQ    R14, R15
+	VPXOR   Y14, Y1, Y1
+	ADCQ    R8, DI
+	VPSLLD  $0x0c, Y5, Y14
+	ADDQ    BX, R15
+	VPSRLD  $0x14, Y5, Y5
+	ADCQ    DI, R10
+	VPXOR   Y14, Y5, Y5
+	MOVQ    AX, R8
+	VPSLLD  $0x0c, Y9, Y14
+	VPSRLD  $0x14, Y9, Y9
+	MOVQ    R15, R9
+	VPXOR   Y14, Y9, Y9
+	MOVQ    R10, DX
+	VPSLLD  $0x0c, Y13, Y14
+	SHRQ    $0x02, DX
+	VPSRLD  $0x14, Y13, Y13
+	MOVQ    R10, R14
+	VPXOR   Y14, Y13, Y13
+	ANDQ    $-4, R14
+	VMOVDQU (SP), Y14
+	VPADDD  Y1, Y0, Y0
+	ADDQ    R14, DX
+	VPADDD  Y5, Y4, Y4
+	ANDQ    $0x03, R10
+	VPADDD  Y9, Y8, Y8
+	ADDQ    DX, R8
+	VPADDD  Y13, Y12, Y12
+	ADCQ    $0x00, R9
+	VPXOR   Y0, Y3, Y3
+	ADCQ    $0x00, R10
+	VPXOR   Y4, Y7, Y7
+	VPXOR   Y8, Y11, Y11
+	ADDQ    (SI), R8
+	VPXOR   Y12, Y15, Y15
+	ADCQ    8(SI), R9
+	VPSHUFB chachaTurn8<>+0(SB), Y3, Y3
+	ADCQ    $0x01, R10
+	VPSHUFB chachaTurn8<>+0(SB), Y7, Y7
+	ADDQ    $0x10, SI
+	VPSHUFB chachaTurn8<>+0(SB), Y11, Y11
+	VPSHUFB chachaTurn8<>+0(SB), Y15, Y15
+	MOVQ    R11, DX
+	VPADDD  Y3, Y2, Y2
+	MULXQ   R8, AX, BX
+	VPADDD  Y7, Y6, Y6
+	MULXQ   R9, R15, DI
+	VPADDD  Y11, Y10, Y10
+	MOVQ    R13, R14
+	VPADDD  Y15, Y14, Y14
+	IMULQ   R10, R14
+	VPXOR   Y2, Y1, Y1
+	VPXOR   Y6, Y5, Y5
+	IMULQ   R11, R10
+	VPXOR   Y10, Y9, Y9
+	ADDQ    R14, R15
+	VPXOR   Y14, Y13, Y13
+	ADCQ    $0x00, DI
+	VMOVDQU Y14, (SP)
+	MOVQ    R13, DX
+	VPSLLD  $0x07, Y1, Y14
+	MULXQ   R9, R14, R9
+	VPSRLD  $0x19, Y1, Y1
+	VPXOR   Y14, Y1, Y1
+	ADDQ    R14, AX
+	VPSLLD  $0x07, Y5, Y14
+	ADCQ    R9, BX
+	VPSRLD  $0x19, Y5, Y5
+	MOVQ    R12, DX
+	VPXOR   Y14, Y5, Y5
+	MULXQ   R8, R14, R8
+	VPSLLD  $0x07, Y9, Y14
+	VPSRLD  $0x19, Y9, Y9
+	ADDQ    R14, R15
+	VPXOR   Y14, Y9, Y9
+	ADCQ    R8, DI
+	VPSLLD  $0x07, Y13, Y14
+	ADDQ    BX, R15
+	VPSRLD  $0x19, Y13, Y13
+	ADCQ    DI, R10
+	VPXOR   Y14, Y13, Y13
+	MOVQ    AX, R8
+	VMOVDQU (SP), Y14
+	VPSHUFD $0x93, Y1, Y1
+	MOVQ    R15, R9
+	VPSHUFD $0x93, Y5, Y5
+	MOVQ    R10, DX
+	VPSHUFD $0x93, Y9, Y9
+	SHRQ    $0x02, DX
+	VPSHUFD $0x93, Y13, Y13
+	MOVQ    R10, R14
+	VPSHUFD $0x4e, Y2, Y2
+	ANDQ    $-4, R14
+	VPSHUFD $0x4e, Y6, Y6
+	VPSHUFD $0x4e, Y10, Y10
+	ADDQ    R14, DX
+	VPSHUFD $0x4e, Y14, Y14
+	ANDQ    $0x03, R10
+	VPSHUFD $0x39, Y3, Y3
+	ADDQ    DX, R8
+	VPSHUFD $0x39, Y7, Y7
+	ADCQ    $0x00, R9
+	VPSHUFD $0x39, Y11, Y11
+	ADCQ    $0x00, R10
+	VPSHUFD $0x39, Y15, Y15
+	DECQ    CX
+	JNZ     together
+	MOVQ    st+16(FP), DI
+	MOVQ    R8, (DI)
+	MOVQ    R9, 8(DI)
+	MOVQ    R10, 16(DI)
+
+alone:
+	MOVQ  32(SP), CX
+	TESTQ CX, CX
+	JZ    done
+
+round:
+	VPADDD  Y1, Y0, Y0
+	VPADDD  Y5, Y4, Y4
+	VPADDD  Y9, Y8, Y8
+	VPADDD  Y13, Y12, Y12
+	VPXOR   Y0, Y3, Y3
+	VPXOR   Y4, Y7, Y7
+	VPXOR   Y8, Y11, Y11
+	VPXOR   Y12, Y15, Y15
+	VPSHUFB chachaTurn16<>+0(SB), Y3, Y3
+	VPSHUFB chachaTurn16<>+0(SB), Y7, Y7
+	VPSHUFB chachaTurn16<>+0(SB), Y11, Y11
+	VPSHUFB chachaTurn16<>+0(SB), Y15, Y15
+	VPADDD  Y3, Y2, Y2
+	VPADDD  Y7, Y6, Y6
+	VPADDD  Y11, Y10, Y10
+	VPADDD  Y15, Y14, Y14
+	VPXOR   Y2, Y1, Y1
+	VPXOR   Y6, Y5, Y5
+	VPXOR   Y10, Y9, Y9
+	VPXOR   Y14, Y13, Y13
+	VMOVDQU Y14, (SP)
+	VPSLLD  $0x0c, Y1, Y14
+	VPSRLD  $0x14, Y1, Y1
+	VPXOR   Y14, Y1, Y1
+	VPSLLD  $0x0c, Y5, Y14
+	VPSRLD  $0x14, Y5, Y5
+	VPXOR   Y14, Y5, Y5
+	VPSLLD  $0x0c, Y9, Y14
+	VPSRLD  $0x14, Y9, Y9
+	VPXOR   Y14, Y9, Y9
+	VPSLLD  $0x0c, Y13, Y14
+	VPSRLD  $0x14, Y13, Y13
+	VPXOR   Y14, Y13, Y13
+	VMOVDQU (SP), Y14
+	VPADDD  Y1, Y0, Y0
+	VPADDD  Y5, Y4, Y4
+	VPADDD  Y9, Y8, Y8
+	VPADDD  Y13, Y12, Y12
+	VPXOR   Y0, Y3, Y3
+	VPXOR   Y4, Y7, Y7
+	VPXOR   Y8, Y11, Y11
+	VPXOR   Y12, Y15, Y15
+	VPSHUFB chachaTurn8<>+0(SB), Y3, Y3
+	VPSHUFB chachaTurn8<>+0(SB), Y7, Y7
+	VPSHUFB chachaTurn8<>+0(SB), Y11, Y11
+	VPSHUFB chachaTurn8<>+0(SB), Y15, Y15
+	VPADDD  Y3, Y2, Y2
+	VPADDD  Y7, Y6, Y6
+	VPADDD  Y11, Y10, Y10
+	VPADDD  Y15, Y14, Y14
+	VPXOR   Y2, Y1, Y1
+	VPXOR   Y6, Y5, Y5
+	VPXOR   Y10, Y9, Y9
+	VPXOR   Y14, Y13, Y13
+	VMOVDQU Y14, (SP)
+	VPSLLD  $0x07, Y1, Y14
+	VPSRLD  $0x19, Y1, Y1
+	VPXOR   Y14, Y1, Y1
+	VPSLLD  $0x07, Y5, Y14
+	VPSRLD  $0x19, Y5, Y5
+	VPXOR   Y14, Y5, Y5
+	VPSLLD  $0x07, Y9, Y14
+	VPSRLD  $0x19, Y9, Y9
+	VPXOR   Y14, Y9, Y9
+	VPSLLD  $0x07, Y13, Y14
+	VPSRLD  $0x19, Y13, Y13
+	VPXOR   Y14, Y13, Y13
+	VMOVDQU (SP), Y14
+	VPSHUFD $0x39, Y1, Y1
+	VPSHUFD $0x39, Y5, Y5
+	VPSHUFD $0x39, Y9, Y9
+	VPSHUFD $0x39, Y13, Y13
+	VPSHUFD $0x4e, Y2, Y2
+	VPSHUFD $0x4e, Y6, Y6
+	VPSHUFD $0x4e, Y10, Y10
+	VPSHUFD $0x4e, Y14, Y14
+	VPSHUFD $0x93, Y3, Y3
+	VPSHUFD $0x93, Y7, Y7
+	VPSHUFD $0x93, Y11, Y11
+	VPSHUFD $0x93, Y15, Y15
+	VPADDD  Y1, Y0, Y0
+	VPADDD  Y5, Y4, Y4
+	VPADDD  Y9, Y8, Y8
+	VPADDD  Y13, Y12, Y12
+	VPXOR   Y0, Y3, Y3
+	VPXOR   Y4, Y7, Y7
+	VPXOR   Y8, Y11, Y11
+	VPXOR   Y12, Y15, Y15
+	VPSHUFB chachaTurn16<>+0(SB), Y3, Y3
+	VPSHUFB chachaTurn16<>+0(SB), Y7, Y7
+	VPSHUFB chachaTurn16<>+0(SB), Y11, Y11
+	VPSHUFB chachaTurn16<>+0(SB), Y15, Y15
+	VPADDD  Y3, Y2, Y2
+	VPADDD  Y7, Y6, Y6
+	VPADDD  Y11, Y10, Y10
+	VPADDD  Y15, Y14, Y14
+	VPXOR   Y2, Y1, Y1
+	VPXOR   Y6, Y5, Y5
+	VPXOR   Y10, Y9, Y9
+	VPXOR   Y14, Y13, Y13
+	VMOVDQU Y14, (SP)
+	VPSLLD  $0x0c, Y1, Y14
+	VPSRLD  $0x14, Y1, Y1
+	VPXOR   Y14, Y1, Y1
+	VPSLLD  $0x0c, Y5, Y14
+	VPSRLD  $0x14, Y5, Y5
+	VPXOR   Y14, Y5, Y5
+	VPSLLD  $0x0c, Y9, Y14
+	VPSRLD  $0x14, Y9, Y9
+	VPXOR   Y14, Y9, Y9
+	VPSLLD  $0x0c, Y13, Y14
+	VPSRLD  $0x14, Y13, Y13
+	VPXOR   Y14, Y13, Y13
+	VMOVDQU (SP), Y14
+	VPADDD  Y1, Y0, Y0
+	VPADDD  Y5, Y4, Y4
+	VPADDD  Y9, Y8, Y8
+	VPADDD  Y13, Y12, Y12
+	VPXOR   Y0, Y3, Y3
+	VPXOR   Y4, Y7, Y7
+	VPXOR   Y8, Y11, Y11
+	VPXOR   Y12, Y15, Y15
+	VPSHUFB chachaTurn8<>+0(SB), Y3, Y3
+	VPSHUFB chachaTurn8<>+0(SB), Y7, Y7
+	VPSHUFB chachaTurn8<>+0(SB), Y11, Y11
+	VPSHUFB chachaTurn8<>+0(SB), Y15, Y15
+	VPADDD  Y3, Y2, Y2
+	VPADDD  Y7, Y6, Y6
+	VPADDD  Y11, Y10, Y10
+	VPADDD  Y15, Y14, Y14
+	VPXOR   Y2, Y1, Y1
+	VPXOR   Y6, Y5, Y5
+	VPXOR   Y10, Y9, Y9
+	VPXOR   Y14, Y13, Y13
+	VMOVDQU Y14, (SP)
+	VPSLLD  $0x07, Y1, Y14
+	VPSRLD  $0x19, Y1, Y1
+	VPXOR   Y14, Y1, Y1
+	VPSLLD  $0x07, Y5, Y14
+	VPSRLD  $0x19, Y5, Y5
+	VPXOR   Y14, Y5, Y5
+	VPSLLD  $0x07, Y9, Y14
+	VPSRLD  $0x19, Y9, Y9
+	VPXOR   Y14, Y9, Y9
+	VPSLLD  $0x07, Y13, Y14
+	VPSRLD  $0x19, Y13, Y13
+	VPXOR   Y14, Y13, Y13
+	VMOVDQU (SP), Y14
+	VPSHUFD $0x93, Y1, Y1
+	VPSHUFD $0x93, Y5, Y5
+	VPSHUFD $0x93, Y9, Y9
+	VPSHUFD $0x93, Y13, Y13
+	VPSHUFD $0x4e, Y2, Y2
+	VPSHUFD $0x4e, Y6, Y6
+	VPSHUFD $0x4e, Y10, Y10
+	VPSHUFD $0x4e, Y14, Y14
+	VPSHUFD $0x39, Y3, Y3
+	VPSHUFD $0x39, Y7, Y7
+	VPSHUFD $0x39, Y11, Y11
+	VPSHUFD $0x39, Y15, Y15
+	DECQ    CX
+	JNZ     round
+
+done:
+	// The last lane waits in its place of the stream while the others use its registers
+	MOVQ           stream+0(FP), SI
+	MOVQ           lanes+8(FP), DI
+	VMOVDQU        Y12, 384(SI)
+	VMOVDQU        Y13, 416(SI)
+	VMOVDQU        Y14, 448(SI)
+	VMOVDQU        Y15, 480(SI)
+	MOVQ           (DI), AX
+	VPADDD         chachaConst<>+0(SB), Y0, Y0
+	VBROADCASTI128 (AX), Y12
+	VPADDD         Y12, Y1, Y1
+	VBROADCASTI128 16(AX), Y13
+	VPADDD         Y13, Y2, Y2
+	VMOVQ          8(DI), X14
+	VPINSRQ        $0x01, 16(DI), X14, X14
+	VINSERTI128    $0x01, X14, Y14, Y14
+	VPADDD         chachaBlocks256<>+0(SB), Y14, Y14
+	VPADDD         Y14, Y3, Y3
+
+	// from four rows of two blocks to two blocks of four rows
+	VPERM2I128     $0x20, Y1, Y0, Y12
+	VPERM2I128     $0x20, Y3, Y2, Y13
+	VPERM2I128     $0x31, Y1, Y0, Y14
+	VPERM2I128     $0x31, Y3, Y2, Y15
+	VMOVDQU        Y12, (SI)
+	VMOVDQU        Y13, 32(SI)
+	VMOVDQU        Y14, 64(SI)
+	VMOVDQU        Y15, 96(SI)
+	MOVQ           24(DI), AX
+	VPADDD         chachaConst<>+0(SB), Y4, Y4
+	VBROADCASTI128 (AX), Y12
+	VPADDD         Y12, Y5, Y5
+	VBROADCASTI128 16(AX), Y13
+	VPADDD         Y13, Y6, Y6
+	VMOVQ          32(DI), X14
+	VPINSRQ        $0x01, 40(DI), X14, X14
+	VINSERTI128    $0x01, X14, Y14, Y14
+	VPADDD         chachaBlocks256<>+0(SB), Y14, Y14
+	VPADDD         Y14, Y7, Y7
+
+	// from four rows of two blocks to two blocks of four rows
+	VPERM2I128     $0x20, Y5, Y4, Y12
+	VPERM2I128     $0x20, Y7, Y6, Y13
+	VPERM2I128     $0x31, Y5, Y4, Y14
+	VPERM2I128     $0x31, Y7, Y6, Y15
+	VMOVDQU        Y12, 128(SI)
+	VMOVDQU        Y13, 160(SI)
+	VMOVDQU        Y14, 192(SI)
+	VMOVDQU        Y15, 224(SI)
+	MOVQ           48(DI), AX
+	VPADDD         chachaConst<>+0(SB), Y8, Y8
+	VBROADCASTI128 (AX), Y12
+	VPADDD         Y12, Y9, Y9
+	VBROADCASTI128 16(AX), Y13
+	VPADDD         Y13, Y10, Y10
+	VMOVQ          56(DI), X14
+	VPINSRQ        $0x01, 64(DI), X14, X14
+	VINSERTI128    $0x01, X14, Y14, Y14
+	VPADDD         chachaBlocks256<>+0(SB), Y14, Y14
+	VPADDD         Y14, Y11, Y11
+
+	// from four rows of two blocks to two blocks of four rows
+	VPERM2I128     $0x20, Y9, Y8, Y12
+	VPERM2I128     $0x20, Y11, Y10, Y13
+	VPERM2I128     $0x31, Y9, Y8, Y14
+	VPERM2I128     $0x31, Y11, Y10, Y15
+	VMOVDQU        Y12, 256(SI)
+	VMOVDQU        Y13, 288(SI)
+	VMOVDQU        Y14, 320(SI)
+	VMOVDQU        Y15, 352(SI)
+	VMOVDQU        384(SI), Y0
+	VMOVDQU        416(SI), Y1
+	VMOVDQU        448(SI), Y2
+	VMOVDQU        480(SI), Y3
+	MOVQ           72(DI), AX
+	VPADDD         chachaConst<>+0(SB), Y0, Y0
+	VBROADCASTI128 (AX), Y8
+	VPADDD         Y8, Y1, Y1
+	VBROADCASTI128 16(AX), Y9
+	VPADDD         Y9, Y2, Y2
+	VMOVQ          80(DI), X10
+	VPINSRQ        $0x01, 88(DI), X10, X10
+	VINSERTI128    $0x01, X10, Y10, Y10
+	VPADDD         chachaBlocks256<>+0(SB), Y10, Y10
+	VPADDD         Y10, Y3, Y3
+
+	// from four rows of two blocks to two blocks of four rows
+	VPERM2I128 $0x20, Y1, Y0, Y8
+	VPERM2I128 $0x20, Y3, Y2, Y9
+	VPERM2I128 $0x31, Y1, Y0, Y10
+	VPERM2I128 $0x31, Y3, Y2, Y11
+	VMOVDQU    Y8, 384(SI)
+	VMOVDQU    Y9, 416(SI)
+	VMOVDQU    Y10, 448(SI)
+	VMOVDQU    Y11, 480(SI)
+
+	// the spilled row is half of a secret
+	VPXOR   Y0, Y0, Y0
+	VMOVDQU Y0, (SP)
+	VZEROALL
+	RET
+
+// func xor256(p *byte, stream *byte, n int)
+// Requires: AVX, AVX2
+TEXT ·xor256(SB), NOSPLIT, $0-24
+	MOVQ p+0(FP), DI
+	MOVQ stream+8(FP), SI
+	MOVQ n+16(FP), DX
+
+loop:
+	VMOVDQU (DI), Y0
+	VPXOR   (SI), Y0, Y0
+	VMOVDQU Y0, (DI)
+	ADDQ    $0x20, DI
+	ADDQ    $0x20, SI
+	SUBQ    $0x20, DX
+	JNZ     loop
 	VZEROUPPER
 	RET

@@ -210,7 +210,7 @@ func TestChaChaLanesAreIndependent(t *testing.T) {
 				copy(want[i*laneBytes+64*int(b):], block[:])
 			}
 		}
-		chacha512(&stream[0], &lanes[0])
+		keystream512(&stream[0], &lanes[0])
 		if stream != want {
 			t.Fatalf("differs at byte %d", differAt(want[:], stream[:]))
 		}
@@ -232,7 +232,12 @@ func TestWipeClearsWhatTheKernelsHold(t *testing.T) {
 				if *impl.key != (gcmKey{}) {
 					t.Errorf("%v on %v: the key is still in memory", s, p)
 				}
-			case *chacha:
+			case *chacha512:
+				k.Wipe()
+				if impl.key != ([32]byte{}) {
+					t.Errorf("%v on %v: the key is still in memory", s, p)
+				}
+			case *chacha256:
 				k.Wipe()
 				if impl.key != ([32]byte{}) {
 					t.Errorf("%v on %v: the key is still in memory", s, p)

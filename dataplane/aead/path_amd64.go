@@ -61,9 +61,9 @@ func newImpl(p path, suite Suite, key []byte) keyImpl {
 	case p == pathGeneric:
 		return newGeneric(suite, key)
 	case suite == ChaCha20Poly1305 && p == pathAVX512:
-		return newChaCha(p, key)
+		return newChaCha512(key)
 	case suite == ChaCha20Poly1305:
-		return newGeneric(suite, key)
+		return newChaCha256(key)
 	case p == pathAVX512:
 		return newGCM512(key)
 	default:

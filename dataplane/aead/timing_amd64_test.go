@@ -143,8 +143,10 @@ func become(k, key *Key) {
 		*to.key = *key.impl.(*gcm512).key
 	case *gcm256:
 		*to.key = *key.impl.(*gcm256).key
-	case *chacha:
-		to.key = key.impl.(*chacha).key
+	case *chacha512:
+		to.key = key.impl.(*chacha512).key
+	case *chacha256:
+		to.key = key.impl.(*chacha256).key
 	}
 }
 

@@ -45,7 +45,7 @@ func chacha512() {
 	chachaConst = table("chachaConst", repeat(4, 0x3320646e61707865, 0x6b20657479622d32)...)
 	chachaBlock = table("chachaBlock", 0, 0, 1, 0, 2, 0, 3, 0)
 
-	TEXT("chacha512", NOSPLIT, "func(stream, lanes *byte)")
+	TEXT("keystream512", NOSPLIT, "func(stream, lanes *byte)")
 	out, lanes := reg.RDI, reg.RSI
 	Load(Param("stream"), out)
 	Load(Param("lanes"), lanes)

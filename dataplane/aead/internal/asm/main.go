@@ -24,6 +24,7 @@ func main() {
 	chacha512()
 	polyScalar()
 	poly512()
+	chacha256()
 	Generate()
 }
 
