@@ -54,6 +54,20 @@ func WatchLinks(ctx context.Context, f func(Link), broken func(error)) error {
 	return nil
 }
 
+// Links returns the links that exist, without their speeds.
+func Links() ([]Link, error) {
+	list, err := netlink.LinkList()
+	if err != nil {
+		return nil, fmt.Errorf("list links: %w", err)
+	}
+	out := make([]Link, 0, len(list))
+	for _, l := range list {
+		a := l.Attrs()
+		out = append(out, Link{Index: a.Index, Name: a.Name, MTU: a.MTU, Up: a.RawFlags&unix.IFF_UP != 0 && a.RawFlags&unix.IFF_RUNNING != 0})
+	}
+	return out, nil
+}
+
 // linkSpeed asks the driver (ETHTOOL_GSET). Zero means that it does not say.
 func linkSpeed(name string) dssn.Bandwidth {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
