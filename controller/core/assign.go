@@ -1,0 +1,221 @@
+package core
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"dssn"
+	"dssn/controller/northbound"
+	"dssn/controller/southbound"
+)
+
+// TunnelPort is the UDP port of every node's tunnels.
+const TunnelPort = 51820
+
+// assign compiles every node's assignment and issues those whose content
+// changed: a generation grows only if there is something new in it.
+func (x *step) assign(rel []relation) {
+	for _, name := range sortedKeys(x.s.Nodes) {
+		x.issue(name, x.compileWith(x.s.Nodes[name], rel))
+	}
+}
+
+func (x *step) issue(name string, a *southbound.Assignment) {
+	b, err := json.Marshal(a)
+	if err != nil {
+		panic(fmt.Sprintf("the assignment of %s cannot be written: %v", name, err)) // plain data
+	}
+	sum := sha256.Sum256(b)
+	digest := hex.EncodeToString(sum[:])
+	was := x.s.Issued[name]
+	if was == nil {
+		was = &Issue{}
+		x.s.Issued[name] = was
+	}
+	if was.Digest == digest {
+		return
+	}
+	was.Generation, was.Digest = was.Generation+1, digest
+	a.Generation = was.Generation
+	x.assignments[name] = a
+	x.effects = append(x.effects, Effect{Assignment: a})
+}
+
+// compile is compileWith over the relations of the moment.
+func (x *step) compile(n *Node) *southbound.Assignment { return x.compileWith(n, x.relations()) }
+
+// compileWith writes what n is told, generation 0. Lists are in a fixed order.
+func (x *step) compileWith(n *Node, rel []relation) *southbound.Assignment {
+	a := &southbound.Assignment{
+		Node: n.Node, SID: n.SID, Block: x.s.Block, Steering: x.steering(),
+		Neighbours: []southbound.Neighbour{}, Routes: []southbound.Route{},
+		Peers: []southbound.Peer{}, Meters: []southbound.Meter{}, Permits: []southbound.Permit{},
+	}
+	u, placed := x.index[n.Name]
+	if !placed {
+		return a // a terminal that has no neighbour yet
+	}
+	for _, li := range x.graph.Out(u) {
+		v := x.graph.Node(x.graph.Link(int(li)).Dst)
+		if m := x.s.Nodes[v.Name]; m != nil {
+			a.Neighbours = append(a.Neighbours, southbound.Neighbour{Node: m.Node, Name: m.Name, SID: m.SID})
+		}
+	}
+	slices.SortFunc(a.Neighbours, func(p, q southbound.Neighbour) int { return p.Node.Compare(q.Node) })
+	if n.Role == southbound.RoleTerminal {
+		if hub := x.s.Nodes[n.Hub]; hub != nil {
+			a.Routes = append(a.Routes, southbound.Route{Prefix: x.s.Block, Via: hub.Node})
+		}
+		x.tunnels(a, n, rel)
+		return a
+	}
+	for _, name := range sortedKeys(x.index) {
+		v := x.index[name]
+		m := x.s.Nodes[name]
+		if v == u || m == nil {
+			continue
+		}
+		if r, ok := x.routeTo(u, v, m.SID); ok {
+			a.Routes = append(a.Routes, r)
+		}
+	}
+	return a
+}
+
+// routeTo is the next hop from u towards v with its loop-free alternate.
+func (x *step) routeTo(u, v int, sid dssn.SID) (r southbound.Route, ok bool) {
+	next := x.forwarding.f.NextHops(v)[u]
+	if next < 0 {
+		return r, false
+	}
+	via := x.graph.Link(int(next)).Dst
+	r = southbound.Route{Prefix: sid.Locator(x.s.Block), Via: x.s.Nodes[x.graph.Node(via).Name].Node}
+	if b := x.forwarding.alternate(u, v, via); b >= 0 {
+		r.Backup = x.s.Nodes[x.graph.Node(b).Name].Node
+	}
+	return r, true
+}
+
+// tunnels adds peers, meters and permits: what a terminal may reach, and who
+// may reach it.
+func (x *step) tunnels(a *southbound.Assignment, n *Node, rel []relation) {
+	allowed := map[string][]netip.Prefix{}
+	for _, r := range rel {
+		data := r.dataset.Record.ID.Prefix()
+		switch n.Name {
+		case r.consumer.Name:
+			allowed[r.holder.Name] = append(allowed[r.holder.Name], data)
+		case r.holder.Name:
+			if _, known := allowed[r.consumer.Name]; !known {
+				allowed[r.consumer.Name] = nil
+			}
+			a.Permits = append(a.Permits, southbound.Permit{Data: data, To: r.consumer.Node, Until: r.grant.Until})
+		}
+	}
+	for _, name := range sortedKeys(allowed) {
+		m := x.s.Nodes[name]
+		p := southbound.Peer{
+			Node: m.Node, Name: m.Name, SID: m.SID, TunnelKey: m.TunnelKey, PresharedKey: x.presharedKey(n, m), Port: TunnelPort,
+			Allowed: append([]netip.Prefix{netip.PrefixFrom(m.Node.Addr(), 128)}, allowed[name]...),
+			Paths:   x.pathsTo(n.Name, name),
+		}
+		if len(p.Paths) == 0 {
+			continue // there has never been a way; nothing could be sent
+		}
+		slices.SortFunc(p.Allowed, comparePrefix)
+		a.Peers = append(a.Peers, p)
+	}
+	replaced := x.replaced()
+	for _, id := range sortedKeys(x.s.Reservations) {
+		r := x.s.Reservations[id]
+		if !live(r) || r.Ingress != n.Name && r.Egress != n.Name {
+			continue
+		}
+		if r.Implicit && replaced[flowKey(r)] {
+			continue
+		}
+		a.Meters = append(a.Meters, southbound.Meter{
+			Reservation: id, From: r.From, To: r.To, Ingress: r.Ingress == n.Name, Class: r.Class,
+			Committed: r.Committed, Ceiling: r.Ceiling, Allocated: r.Allocated, Burst: burst(r),
+		})
+	}
+}
+
+func comparePrefix(p, q netip.Prefix) int {
+	if c := p.Addr().Compare(q.Addr()); c != 0 {
+		return c
+	}
+	return p.Bits() - q.Bits()
+}
+
+// burst is the policer's depth: what was asked for, or burstTime at the
+// allocated rate, at least minBurst.
+func burst(r *Reservation) dssn.ByteCount {
+	if r.Burst != 0 {
+		return r.Burst
+	}
+	return max(minBurst, r.Allocated.BytesIn(burstTime))
+}
+
+// pathsTo lists the ways from one edge to another in order of preference, each
+// with its way back.
+func (x *step) pathsTo(from, to string) (out []southbound.Path) {
+	pair := x.s.Pairs[pairKey(from, to)]
+	if pair == nil || pair.Path == nil {
+		return nil
+	}
+	for _, names := range append([][]string{pair.Path}, pair.Repairs...) {
+		car, ok := x.carrier(names)
+		back := slices.Clone(names)
+		slices.Reverse(back)
+		ret, ok2 := x.carrier(back)
+		if !ok || !ok2 {
+			continue
+		}
+		links, _ := x.linksOf(names)
+		var micros int64
+		for _, li := range links {
+			micros += x.graph.Link(int(li)).LatencyMicros
+		}
+		p := southbound.Path{Carrier: car, Return: ret, Hops: names, Latency: time.Duration(micros) * time.Microsecond}
+		if !slices.ContainsFunc(out, func(o southbound.Path) bool { return o.Carrier == car }) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// presharedKey is the secret of two nodes, the same for both: HMAC-SHA-256 of
+// their identity keys under the controller's secret. New identities give new keys.
+func (c *Core) presharedKey(a, b *Node) southbound.Key {
+	if a.Node.Compare(b.Node) > 0 {
+		a, b = b, a
+	}
+	m := hmac.New(sha256.New, c.s.Secret)
+	m.Write([]byte("dssn preshared key"))
+	m.Write(a.Key)
+	m.Write(b.Key)
+	return m.Sum(nil)
+}
+
+// Assignment returns the newest assignment of a node, or nil.
+func (c *Core) Assignment(name string) *southbound.Assignment { return c.assignments[name] }
+
+// view returns a reservation as people see it.
+func (c *Core) view(r *Reservation) *northbound.Reservation {
+	v := r.Reservation
+	v.Burst = burst(r)
+	if pair := c.s.Pairs[pairKey(r.Ingress, r.Egress)]; pair != nil && !ended(r) {
+		v.Path, v.Repairs = slices.Clone(pair.Path), slices.Clone(pair.Repairs)
+		if links, _ := c.linksOf(pair.Path); links != nil {
+			v.Latency = links.Latency(c.graph)
+		}
+	}
+	return &v
+}

@@ -1,0 +1,293 @@
+package core
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"dssn"
+	"dssn/controller/northbound"
+	"dssn/topology"
+	"dssn/topology/paths"
+)
+
+// Limits and defaults of contracts.
+const (
+	defaultHold     = 30 * time.Second
+	maxHold         = time.Hour
+	defaultPriority = 10
+	minBurst        = 256 * dssn.KiB
+	burstTime       = 50 * time.Millisecond // of depth at the allocated rate
+)
+
+// wish is a checked reservation request.
+type wish struct {
+	consumer, holder *Node
+	dataset          *northbound.Dataset
+	grant            *northbound.Grant
+	q                northbound.ReservationRequest
+	hold             time.Duration
+}
+
+// consider checks a request as far as it does not depend on capacity.
+func (c *Core) consider(now time.Time, by Principal, q northbound.ReservationRequest) (*wish, error) {
+	name := q.Consumer
+	if !by.Operator {
+		if name != "" && name != by.Node {
+			return nil, refuse(Denied, "%s cannot reserve for %s: reserve on the terminal that receives", who(by), name)
+		}
+		name = by.Node
+	}
+	w := &wish{q: q, consumer: c.s.Nodes[name]}
+	if w.consumer == nil {
+		return nil, refuse(Unknown, "no terminal is named %q: say which one receives with --consumer", name)
+	}
+	if w.dataset = c.s.Datasets[q.Data]; w.dataset == nil {
+		return nil, c.unknownData(q.Data)
+	}
+	if w.grant = c.grantFor(w.consumer, q.Data); w.grant == nil {
+		return nil, c.noGrant(w.consumer.Name, w.consumer.Institution, w.dataset)
+	}
+	if w.holder = c.holderFor(w.dataset, w.consumer); w.holder == nil {
+		return nil, refuse(Conflict, "no terminal but %s itself holds %s: there is nothing to carry", w.consumer.Name, q.Data)
+	}
+	if w.q.Ceiling == 0 {
+		w.q.Ceiling = w.q.Committed
+	}
+	if w.q.Priority == 0 {
+		w.q.Priority = defaultPriority
+	}
+	w.hold = time.Duration(q.HoldSeconds) * time.Second
+	if q.HoldSeconds == 0 {
+		w.hold = defaultHold
+	}
+	switch {
+	case w.q.Ceiling == 0:
+		return nil, refuse(Invalid, "a reservation of nothing is not one: give --committed or --ceiling")
+	case w.q.Ceiling < w.q.Committed:
+		return nil, refuse(Invalid, "the ceiling %s is below the committed rate %s: raise --ceiling", w.q.Ceiling, w.q.Committed)
+	case w.q.Ceiling > topology.MaxCapacity:
+		return nil, refuse(Invalid, "the rate %s is more than any link: lower it", w.q.Ceiling)
+	case w.q.Class == dssn.ClassBackground:
+		return nil, refuse(Invalid, "background traffic needs no reservation: use --class elastic, bulk or assured")
+	case w.q.Class > dssn.ClassAssured:
+		return nil, refuse(Invalid, "%s is not a class: use elastic, bulk or assured", w.q.Class)
+	case w.q.Priority < 1 || w.q.Priority > 100:
+		return nil, refuse(Invalid, "the priority %d is not between 1 and 100: change --priority", w.q.Priority)
+	case q.HoldSeconds < 0 || q.HoldSeconds > int64(maxHold/time.Second):
+		return nil, refuse(Invalid, "a hold can wait from 1 second to an hour: change --hold")
+	case w.q.Burst > dssn.ByteCount(1<<40):
+		return nil, refuse(Invalid, "a burst of %s is more than a policer can hold: lower --burst", w.q.Burst)
+	case !q.Until.IsZero() && !q.Until.After(now):
+		return nil, refuse(Invalid, "the reservation would end at %s, which is past: give a later --until", q.Until.UTC().Format(time.RFC3339))
+	}
+	for _, id := range sortedKeys(c.s.Reservations) {
+		if r := c.s.Reservations[id]; booked(r) && r.Data == q.Data && r.Egress == w.consumer.Name {
+			return nil, refuse(Conflict, "%s already has the reservation %s for %s: modify or release that one", w.consumer.Name, r.ID, q.Data)
+		}
+	}
+	return w, nil
+}
+
+func (c *Core) unknownData(id dssn.DataID) error {
+	return refuse(Unknown, "%s is not in the catalogue: check the identifier, or see `dssn dataset list`", id)
+}
+
+func (c *Core) noGrant(node, inst string, d *northbound.Dataset) error {
+	return refuse(Denied, "no grant covers %s for %s: ask its owner %s to run `dssn grant %s --to %s --until TIME`", d.Record.ID, node, d.Institution, d.Record.ID, inst)
+}
+
+// admit finds the path on which a pair can carry more committed rate than now,
+// or refuses with the link that bounds it and what it would admit.
+func (c *Core) admit(ingress, egress string, had, want dssn.Bandwidth) (paths.Path, error) {
+	others := c.committedOf(ingress, egress) - had
+	p, ok := c.route(ingress, egress, others+want)
+	if ok {
+		return p, nil
+	}
+	_, rate, bottleneck := c.widest(ingress, egress)
+	if bottleneck == "" {
+		return nil, refuse(Conflict, "no path leads from %s to %s at present: see `dssn status` for the links that are down", ingress, egress)
+	}
+	offer := rate - min(others, rate)
+	detail := fmt.Sprintf("%s committed from %s to %s cannot be carried: the bottleneck is %s; the best offer is %s, so ask for --committed %s or less", want, ingress, egress, bottleneck, offer, offer)
+	if offer == 0 {
+		detail = fmt.Sprintf("%s committed from %s to %s cannot be carried: the bottleneck %s is fully committed; ask for --committed 0 with a ceiling, or wait until another reservation ends", want, ingress, egress, bottleneck)
+	}
+	return nil, &Refusal{Kind: Capacity, Detail: detail, Bottleneck: bottleneck, Offer: offer}
+}
+
+func (x *step) reserve(in *Reserve) (*northbound.Reservation, error) {
+	if in.ID == 0 || x.s.Reservations[in.ID] != nil {
+		return nil, refuse(Invalid, "the reservation has no proper identifier: ask again")
+	}
+	w, err := x.consider(x.now, in.By, in.Request)
+	if err != nil {
+		return nil, err
+	}
+	p, err := x.admit(w.holder.Name, w.consumer.Name, 0, w.q.Committed)
+	if err != nil {
+		return nil, err
+	}
+	r := &Reservation{Reservation: northbound.Reservation{
+		ID: in.ID, State: northbound.StateHeld, Reason: "waits for its commit",
+		Data: w.q.Data, Institution: w.consumer.Institution,
+		Ingress: w.holder.Name, Egress: w.consumer.Name,
+		From: w.q.Data.Prefix(), To: netip.PrefixFrom(w.consumer.Node.Addr(), 128),
+		Class: w.q.Class, Committed: w.q.Committed, Ceiling: w.q.Ceiling, Burst: w.q.Burst, Priority: w.q.Priority,
+		Created: x.now, HeldUntil: x.now.Add(w.hold), Until: w.q.Until.UTC(),
+	}}
+	if w.q.Until.IsZero() {
+		r.Until = time.Time{}
+	}
+	x.s.Reservations[r.ID] = r
+	x.takePath(w.holder.Name, w.consumer.Name, p)
+	x.replan = true
+	x.event("held", r.Egress, r.ID, "%s committed, %s ceiling for %s are held until %s", r.Committed, r.Ceiling, r.Data, r.HeldUntil.Format(time.RFC3339))
+	x.reconcileNow()
+	return x.view(r), nil
+}
+
+// takePath gives a pair the path on which something was just admitted.
+func (x *step) takePath(ingress, egress string, p paths.Path) {
+	key := pairKey(ingress, egress)
+	if x.s.Pairs[key] == nil {
+		x.s.Pairs[key] = &Pair{Ingress: ingress, Egress: egress}
+	}
+	pair := x.s.Pairs[key]
+	if names := x.namesOf(p); pair.Path == nil || pairKey(fmt.Sprint(names), "") != pairKey(fmt.Sprint(pair.Path), "") {
+		if pair.Path != nil {
+			x.event("path-changed", ingress, 0, "from %s to %s by %v instead of %v, to carry what was reserved", ingress, egress, names, pair.Path)
+		}
+		pair.Path = names
+	}
+}
+
+// mine finds a reservation that the asker may act on.
+func (x *step) mine(by Principal, id dssn.ReservationID) (*Reservation, error) {
+	r := x.s.Reservations[id]
+	if r == nil {
+		return nil, refuse(Unknown, "no reservation is called %s: see `dssn reserve list`", id)
+	}
+	if !by.Operator && by.Institution != r.Institution {
+		return nil, refuse(Denied, "the reservation %s belongs to %s: ask them", id, r.Institution)
+	}
+	if r.Implicit {
+		return nil, refuse(Invalid, "%s comes with a grant and cannot be changed: reserve bandwidth instead", id)
+	}
+	if ended(r) {
+		return nil, refuse(Expired, "the reservation %s has ended (%s): reserve again", id, r.Reason)
+	}
+	return r, nil
+}
+
+func (x *step) commit(in *Commit) (*northbound.Reservation, error) {
+	r, err := x.mine(in.By, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	if r.State != northbound.StateHeld {
+		return x.view(r), nil // committed already: saying it twice changes nothing
+	}
+	r.State, r.Reason, r.HeldUntil, r.Activated = northbound.StateActive, "", time.Time{}, x.now
+	r.Segments = []Segment{{Committed: r.Committed, From: x.now}}
+	x.replan = true
+	x.reconcileNow()
+	x.decided("contract", who(in.By), x.view(r))
+	x.event("committed", r.Egress, r.ID, "%s committed, %s ceiling for %s: now allocated %s", r.Committed, r.Ceiling, r.Data, r.Allocated)
+	return x.view(r), nil
+}
+
+func (x *step) modify(in *Modify) (*northbound.Reservation, error) {
+	r, err := x.mine(in.By, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	n, q := *r, in.Request
+	if q.Committed != nil {
+		n.Committed = *q.Committed
+	}
+	if q.Ceiling != nil {
+		n.Ceiling = *q.Ceiling
+	} else {
+		n.Ceiling = max(n.Ceiling, n.Committed)
+	}
+	if q.Burst != nil {
+		n.Burst = *q.Burst
+	}
+	if q.Priority != 0 {
+		n.Priority = q.Priority
+	}
+	if !q.Until.IsZero() {
+		n.Until = q.Until.UTC()
+	}
+	switch {
+	case n.Ceiling < n.Committed || n.Ceiling == 0:
+		return nil, refuse(Invalid, "the ceiling %s does not fit the committed rate %s: raise --ceiling", n.Ceiling, n.Committed)
+	case n.Ceiling > topology.MaxCapacity:
+		return nil, refuse(Invalid, "the rate %s is more than any link: lower it", n.Ceiling)
+	case n.Priority < 1 || n.Priority > 100:
+		return nil, refuse(Invalid, "the priority %d is not between 1 and 100: change --priority", n.Priority)
+	case n.Burst > dssn.ByteCount(1<<40):
+		return nil, refuse(Invalid, "a burst of %s is more than a policer can hold: lower --burst", n.Burst)
+	case !n.Until.IsZero() && !n.Until.After(x.now):
+		return nil, refuse(Invalid, "the reservation would end at %s, which is past: give a later --until", n.Until.Format(time.RFC3339))
+	}
+	if n.Committed != r.Committed {
+		p, err := x.admit(r.Ingress, r.Egress, r.Committed, n.Committed)
+		if err != nil {
+			return nil, err
+		}
+		x.takePath(r.Ingress, r.Egress, p)
+		if live(r) {
+			last := len(n.Segments) - 1
+			n.Segments = append(n.Segments[:last:last], Segment{n.Segments[last].Committed, n.Segments[last].From, x.now}, Segment{Committed: n.Committed, From: x.now})
+		}
+	}
+	old := *r
+	*r = n
+	x.replan = true
+	x.reconcileNow()
+	x.decided("modify", who(in.By), x.view(r))
+	x.event("modified", r.Egress, r.ID, "committed %s → %s, ceiling %s → %s: now allocated %s", old.Committed, r.Committed, old.Ceiling, r.Ceiling, r.Allocated)
+	return x.view(r), nil
+}
+
+func (x *step) release(in *Release) (*northbound.Reservation, error) {
+	r, err := x.mine(in.By, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	x.terminate(r, "released by "+who(in.By))
+	x.decided("release", who(in.By), x.view(r))
+	return x.view(r), nil
+}
+
+func (x *step) terminate(r *Reservation, reason string) {
+	r.State, r.Reason, r.Ended, r.Allocated, r.Limit = northbound.StateTerminated, reason, x.now, 0, ""
+	r.HeldUntil = time.Time{}
+	if n := len(r.Segments); n > 0 && r.Segments[n-1].To.IsZero() {
+		r.Segments[n-1].To = x.now
+	}
+	x.replan = true
+	if !r.Implicit {
+		x.event("terminated", r.Egress, r.ID, "the reservation for %s ended: %s", r.Data, reason)
+	}
+}
+
+// Quote says what a reservation would get now.
+func (c *Core) Quote(now time.Time, by Principal, q northbound.ReservationRequest) (northbound.Quote, error) {
+	w, err := c.consider(now, by, q)
+	if err != nil {
+		return northbound.Quote{}, err
+	}
+	p, err := c.admit(w.holder.Name, w.consumer.Name, 0, w.q.Committed)
+	if r, full := err.(*Refusal); full {
+		return northbound.Quote{Detail: r.Detail, Bottleneck: r.Bottleneck, BestOffer: r.Offer}, nil
+	}
+	rate := c.expected(w, p)
+	return northbound.Quote{
+		Admitted: true, Path: c.namesOf(p), Repairs: c.repairs(w.holder.Name, w.consumer.Name, p), Latency: p.Latency(c.graph), Rate: rate,
+		Detail: fmt.Sprintf("%s committed can be carried; with a ceiling of %s it would be allocated %s now", w.q.Committed, w.q.Ceiling, rate),
+	}, nil
+}

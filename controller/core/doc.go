@@ -1,0 +1,27 @@
+// Package core is the controller without a machine: one value whose only way to
+// change is
+//
+//	reply, effects, err := c.Step(now, input)
+//
+// Inputs are journaled by the shell (package controller) before they are given
+// to Step, so the state is the fold of the journal: replaying it gives the same
+// state, the same assignments, the same bill and the same bug. There is no
+// clock, no randomness, no I/O and no goroutine here; time and random numbers
+// are part of the input.
+//
+//	input.go      what can be said to the core, and what it answers
+//	state.go      what is remembered
+//	registry.go   institutions, tokens, nodes
+//	catalogue.go  datasets, grants
+//	network.go    links, the graph, forwarding
+//	routing.go    one path and its repairs per ordered pair of edges
+//	contract.go   reservations: hold, commit, modify, release; refusals
+//	share.go      what everybody is allocated
+//	assign.go     what each node is told
+//	usage.go      counters and deliveries of both ends, usage records, receipts
+//	query.go      questions, which change nothing
+//
+// A Core belongs to one goroutine at a time, queries included: they fill caches
+// of what follows from the state. What queries return is the caller's own,
+// except for assignments, which nobody changes.
+package core

@@ -1,0 +1,273 @@
+package core
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"net/netip"
+
+	"dssn"
+	"dssn/controller/northbound"
+	"dssn/controller/southbound"
+	"dssn/topology/paths"
+	"dssn/topology/solve"
+)
+
+// backgroundFloor is what an implicit reservation is shared out before anybody's
+// ceiling, as far as its links have it: without it a terminal whose access link
+// is filled by ceilings could not even ask.
+const backgroundFloor = 1 * dssn.Mbps
+
+// flow is traffic that a grant permits, in one direction.
+type flow struct {
+	ingress, egress *Node
+	from, to        netip.Prefix
+	data            dssn.DataID // zero for traffic of the nodes themselves
+	payer           string
+}
+
+// relation is a consumer that may reach datasets at a holder.
+type relation struct {
+	holder, consumer *Node
+	dataset          *northbound.Dataset
+	grant            *northbound.Grant
+}
+
+// relations lists what the grants in force permit, in a fixed order: each
+// dataset from its nearest holder to each terminal of each party.
+func (c *Core) relations() (out []relation) {
+	ids := sortedKeys(c.s.Datasets)
+	nodes := sortedKeys(c.s.Nodes)
+	for _, id := range ids {
+		d := c.s.Datasets[id]
+		for _, name := range nodes {
+			n := c.s.Nodes[name]
+			if n.Role != southbound.RoleTerminal || n.Hub == "" {
+				continue
+			}
+			g := c.grantFor(n, id)
+			if g == nil {
+				continue
+			}
+			if h := c.holderFor(d, n); h != nil && h.Hub != "" {
+				out = append(out, relation{h, n, d, g})
+			}
+		}
+	}
+	return out
+}
+
+// flows lists the permitted flows: for every relation the data and the requests
+// for it, and the traffic of both nodes themselves.
+func flows(rel []relation) (out []flow) {
+	host := func(n *Node) netip.Prefix { return netip.PrefixFrom(n.Node.Addr(), 128) }
+	seen := map[string]bool{}
+	for _, r := range rel {
+		id := r.dataset.Record.ID
+		out = append(out,
+			flow{r.holder, r.consumer, id.Prefix(), host(r.consumer), id, r.consumer.Institution},
+			flow{r.consumer, r.holder, host(r.consumer), id.Prefix(), id, r.consumer.Institution})
+		if key := pairKey(r.holder.Name, r.consumer.Name); !seen[key] && !seen[pairKey(r.consumer.Name, r.holder.Name)] {
+			seen[key] = true
+			out = append(out,
+				flow{r.holder, r.consumer, host(r.holder), host(r.consumer), dssn.DataID{}, r.consumer.Institution},
+				flow{r.consumer, r.holder, host(r.consumer), host(r.holder), dssn.DataID{}, r.consumer.Institution})
+		}
+	}
+	return out
+}
+
+// implicitID names the background reservation of a flow; the same flow always
+// has the same one.
+func implicitID(f flow) dssn.ReservationID {
+	sum := sha256.Sum256([]byte("dssn background " + f.from.String() + " " + f.to.String()))
+	return dssn.ReservationID(binary.BigEndian.Uint64(sum[:8]) | 1) // never zero
+}
+
+// reconcileNow does at once what the end of the step would, for a caller whose
+// answer depends on it.
+func (x *step) reconcileNow() {
+	if x.relink {
+		x.rebuild()
+	}
+	x.reconcile()
+	x.relink, x.replan = false, false
+}
+
+// reconcile brings everything that follows from the state up to date: implicit
+// reservations, paths, shares, assignments.
+func (x *step) reconcile() {
+	if x.graph == nil {
+		return
+	}
+	rel := x.relations()
+	fl := flows(rel)
+	x.implicit(fl)
+	x.endUnpermitted(rel)
+	wanted := map[string]bool{}
+	for _, id := range sortedKeys(x.s.Reservations) {
+		r := x.s.Reservations[id]
+		if ended(r) {
+			continue
+		}
+		if key := pairKey(r.Ingress, r.Egress); !wanted[key] {
+			wanted[key] = true
+			x.ensurePair(r.Ingress, r.Egress)
+		}
+	}
+	for _, key := range sortedKeys(x.s.Pairs) {
+		if !wanted[key] {
+			delete(x.s.Pairs, key)
+		}
+	}
+	x.share()
+	x.assign(rel)
+}
+
+// implicit gives every permitted flow its background reservation, and ends
+// those of flows that are no longer permitted.
+func (x *step) implicit(fl []flow) {
+	wanted := map[dssn.ReservationID]bool{}
+	for _, f := range fl {
+		id := implicitID(f)
+		if wanted[id] {
+			continue
+		}
+		wanted[id] = true
+		r := x.s.Reservations[id]
+		if r == nil {
+			r = &Reservation{}
+			x.s.Reservations[id] = r
+		}
+		if !live(r) || r.Ingress != f.ingress.Name || r.Egress != f.egress.Name {
+			r.Reservation = northbound.Reservation{
+				ID: id, State: northbound.StateActive, Implicit: true, Data: f.data, Institution: f.payer,
+				Ingress: f.ingress.Name, Egress: f.egress.Name, From: f.from, To: f.to,
+				Class: dssn.ClassBackground, Priority: defaultPriority, Created: x.now,
+			}
+		}
+		r.Ceiling = min(f.ingress.Access, f.egress.Access)
+	}
+	for _, id := range sortedKeys(x.s.Reservations) {
+		if r := x.s.Reservations[id]; r.Implicit && !ended(r) && !wanted[id] {
+			x.terminate(r, "no grant permits it any more")
+		}
+	}
+}
+
+// endUnpermitted ends explicit reservations whose grant is over.
+func (x *step) endUnpermitted(rel []relation) {
+	for _, id := range sortedKeys(x.s.Reservations) {
+		r := x.s.Reservations[id]
+		if ended(r) || r.Implicit {
+			continue
+		}
+		if n := x.s.Nodes[r.Egress]; n == nil || x.grantFor(n, r.Data) == nil {
+			x.terminate(r, "no grant permits it any more")
+		}
+	}
+}
+
+// replaced reports which implicit reservations give way to an explicit one of
+// the same flow.
+func (c *Core) replaced() map[[2]netip.Prefix]bool {
+	out := map[[2]netip.Prefix]bool{}
+	for _, r := range c.s.Reservations {
+		if live(r) && !r.Implicit {
+			out[flowKey(r)] = true
+		}
+	}
+	return out
+}
+
+// flowKey tells flows apart.
+func flowKey(r *Reservation) [2]netip.Prefix { return [2]netip.Prefix{r.From, r.To} }
+
+// demands lists who takes part in sharing, in a fixed order.
+func (c *Core) demands() (rs []*Reservation, ds []solve.PathDemand) {
+	replaced := c.replaced()
+	for _, id := range sortedKeys(c.s.Reservations) {
+		r := c.s.Reservations[id]
+		if !live(r) || r.Implicit && replaced[flowKey(r)] {
+			continue
+		}
+		pair := c.s.Pairs[pairKey(r.Ingress, r.Egress)]
+		if pair == nil {
+			continue
+		}
+		links, _ := c.linksOf(pair.Path)
+		if len(links) == 0 {
+			continue
+		}
+		rs, ds = append(rs, r), append(ds, demand(r, links))
+	}
+	return rs, ds
+}
+
+func demand(r *Reservation, links paths.Path) solve.PathDemand {
+	d := solve.PathDemand{Links: links, Committed: r.Committed, Ceiling: r.Ceiling, Weight: float64(r.Priority), Order: solve.ServiceOrder(r.Class)}
+	if r.Implicit {
+		d.Committed = min(backgroundFloor, r.Ceiling)
+	}
+	return d
+}
+
+func (c *Core) capacities() []dssn.Bandwidth {
+	out := make([]dssn.Bandwidth, c.graph.NumLinks())
+	for i := range out {
+		if l := c.graph.Link(i); l.Usable() {
+			out[i] = l.Capacity
+		}
+	}
+	return out
+}
+
+// share sets what every reservation is allocated and why not more.
+func (x *step) share() {
+	for _, r := range x.s.Reservations {
+		if !ended(r) {
+			r.Allocated, r.Limit = 0, ""
+		}
+	}
+	rs, ds := x.demands()
+	shares, err := solve.MaxMin(x.capacities(), ds)
+	if err != nil {
+		panic("the demands make no sense: " + err.Error()) // every field was checked as it came in
+	}
+	for i, s := range shares {
+		r := rs[i]
+		r.Allocated = s.Rate
+		if s.Bottleneck >= 0 {
+			r.Limit = x.graph.LinkName(int(s.Bottleneck))
+		}
+		state, reason := northbound.StateActive, ""
+		if pair := x.s.Pairs[pairKey(r.Ingress, r.Egress)]; pair.Fault != "" && (s.Short > 0 || s.Rate == 0) {
+			state, reason = northbound.StateDegraded, pair.Fault
+		}
+		if !r.Implicit && state != r.State {
+			x.event("state", r.Egress, r.ID, "the reservation is %s %s", state, reason)
+		}
+		r.State, r.Reason = state, reason
+	}
+}
+
+// expected returns what a wish would be allocated on path p now.
+func (c *Core) expected(w *wish, p paths.Path) dssn.Bandwidth {
+	rs, ds := c.demands()
+	r := &Reservation{Reservation: northbound.Reservation{
+		Class: w.q.Class, Committed: w.q.Committed, Ceiling: w.q.Ceiling, Priority: w.q.Priority,
+		From: w.q.Data.Prefix(), To: netip.PrefixFrom(w.consumer.Node.Addr(), 128),
+	}}
+	for i, o := range rs {
+		switch {
+		case o.Implicit && o.From == r.From && o.To == r.To:
+			ds[i].Ceiling, ds[i].Committed = 0, 0
+		case o.Ingress == w.holder.Name && o.Egress == w.consumer.Name:
+			ds[i].Links = p
+		}
+	}
+	shares, err := solve.MaxMin(c.capacities(), append(ds, demand(r, p)))
+	if err != nil {
+		return 0
+	}
+	return shares[len(ds)].Rate
+}

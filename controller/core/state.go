@@ -1,0 +1,187 @@
+package core
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"dssn"
+	"dssn/controller/northbound"
+	"dssn/controller/southbound"
+	"dssn/topology"
+)
+
+// State is all that is remembered. It is plain data: its JSON is its snapshot,
+// and the hash of that is the state hash.
+type State struct {
+	Now      time.Time    `json:"now"` // the latest time seen; it never goes back
+	Topology string       `json:"topology"`
+	Block    netip.Prefix `json:"block"`
+	Operator netip.Prefix `json:"operator"`
+	Secret   []byte       `json:"secret"`
+
+	Institutions map[string]*northbound.Institution  `json:"institutions"`
+	Tokens       map[string]*Token                   `json:"tokens"`
+	Nodes        map[string]*Node                    `json:"nodes"` // by name
+	Datasets     map[dssn.DataID]*northbound.Dataset `json:"datasets"`
+	Names        map[string]dssn.DataID              `json:"names"` // newest version of each
+	Grants       map[string]*northbound.Grant        `json:"grants"`
+	Reservations map[dssn.ReservationID]*Reservation `json:"reservations"`
+	Pairs        map[string]*Pair                    `json:"pairs"`    // by "ingress>egress"
+	Counters     map[string]map[string]*Epoch        `json:"counters"` // by node name and epoch
+	Transfers    map[string]*northbound.Transfer     `json:"transfers"`
+	Receipts     map[string]*ReceiptLeaf             `json:"receipts"` // by transfer
+	Issued       map[string]*Issue                   `json:"issued"`   // by node name
+	Removed      map[dssn.NodeID]string              `json:"removed"`  // identifiers never to come back, with the reason
+	Events       []northbound.Event                  `json:"events"`
+	EventCount   int64                               `json:"event_count"`
+	Leaves       int64                               `json:"leaves"`
+}
+
+// Token is an enrolment token; its secret is known by its hash only.
+type Token struct {
+	Hash        []byte          `json:"hash"`
+	Node        string          `json:"node"`
+	Role        southbound.Role `json:"role"`
+	Institution string          `json:"institution"`
+	Access      dssn.Bandwidth  `json:"access_bps"`
+	SID         dssn.SID        `json:"sid"`
+	Expires     time.Time       `json:"expires"`
+	Used        time.Time       `json:"used,omitzero"`
+	UsedBy      []byte          `json:"used_by,omitempty"` // identity key
+}
+
+// Node is a member of the network.
+type Node struct {
+	Name        string              `json:"name"`
+	Node        dssn.NodeID         `json:"node"`
+	Role        southbound.Role     `json:"role"`
+	Institution string              `json:"institution"`
+	SID         dssn.SID            `json:"sid"`
+	Key         []byte              `json:"key"` // Ed25519 identity
+	TunnelKey   southbound.Key      `json:"tunnel_key"`
+	Access      dssn.Bandwidth      `json:"access_bps,omitempty"`
+	Hub         string              `json:"hub,omitempty"` // of a terminal, from its first adjacency
+	Features    southbound.Features `json:"features"`
+	Joined      time.Time           `json:"joined"`
+	// Neighbours are the names with which a link is up, as this node sees it.
+	Neighbours map[string]bool `json:"neighbours"`
+	// InUse is the carrier that this edge says it uses, by peer name.
+	InUse map[string]dssn.Carrier `json:"in_use,omitempty"`
+}
+
+// Reservation is the contract and what rating needs of its past.
+type Reservation struct {
+	northbound.Reservation
+	// Segments are the committed rates of the past and present; the last is open
+	// while the contract runs.
+	Segments []Segment `json:"segments,omitempty"`
+}
+
+// Segment is a committed rate over a time; To is zero while it runs.
+type Segment struct {
+	Committed dssn.Bandwidth `json:"committed_bps"`
+	From      time.Time      `json:"from"`
+	To        time.Time      `json:"to,omitzero"`
+}
+
+// Pair is the way between two edges, in one direction. All reservations from
+// Ingress to Egress share it (DESIGN.md says why).
+type Pair struct {
+	Ingress string     `json:"ingress"`
+	Egress  string     `json:"egress"`
+	Path    []string   `json:"path,omitempty"` // node names
+	Repairs [][]string `json:"repairs,omitempty"`
+	// Fault says why the pair has not what it should; empty when all is well.
+	Fault string `json:"fault,omitempty"`
+}
+
+// Epoch is the latest report of one run of a node's counters.
+type Epoch struct {
+	Sequence uint64                                  `json:"sequence"`
+	Counts   map[dssn.ReservationID]southbound.Count `json:"counts"`
+}
+
+// Issue is what was last told to a node.
+type Issue struct {
+	Generation uint64 `json:"generation"`
+	Digest     string `json:"digest"` // of the assignment but for its generation
+}
+
+// ReceiptLeaf is a written receipt and its place in the evidence log.
+type ReceiptLeaf struct {
+	Index int64           `json:"index"`
+	Body  json.RawMessage `json:"body"`
+}
+
+// maxEvents bounds how many events are remembered.
+const maxEvents = 4096
+
+// Core is the controller's decisions. See the package's comment.
+type Core struct {
+	s State
+
+	// Derived from s, rebuilt when dirty; never part of the state.
+	graph       *topology.Graph
+	index       map[string]int // node name to graph index
+	forwarding  *forwarding
+	assignments map[string]*southbound.Assignment
+}
+
+// New returns an empty core.
+func New() *Core {
+	c := &Core{assignments: map[string]*southbound.Assignment{}}
+	c.s = State{
+		Institutions: map[string]*northbound.Institution{},
+		Tokens:       map[string]*Token{},
+		Nodes:        map[string]*Node{},
+		Datasets:     map[dssn.DataID]*northbound.Dataset{},
+		Names:        map[string]dssn.DataID{},
+		Grants:       map[string]*northbound.Grant{},
+		Reservations: map[dssn.ReservationID]*Reservation{},
+		Pairs:        map[string]*Pair{},
+		Counters:     map[string]map[string]*Epoch{},
+		Transfers:    map[string]*northbound.Transfer{},
+		Receipts:     map[string]*ReceiptLeaf{},
+		Issued:       map[string]*Issue{},
+		Removed:      map[dssn.NodeID]string{},
+	}
+	return c
+}
+
+// Hash returns the SHA-256 of the state, in hexadecimal. It writes out the
+// whole state: for start, tests and audits, not for every step.
+func (c *Core) Hash() string {
+	b, err := json.Marshal(&c.s)
+	if err != nil {
+		panic(fmt.Sprintf("the state cannot be written: %v", err)) // every field has a JSON form
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+// Snapshot returns the whole state as JSON.
+func (c *Core) Snapshot() ([]byte, error) { return json.Marshal(&c.s) }
+
+// Restore returns a core that continues from a snapshot.
+func Restore(snapshot []byte) (*Core, error) {
+	c := New()
+	if err := json.Unmarshal(snapshot, &c.s); err != nil {
+		return nil, fmt.Errorf("read snapshot: %w", err)
+	}
+	if c.s.Topology != "" {
+		x := &step{Core: c, now: c.s.Now}
+		x.rebuild()
+		for _, name := range sortedKeys(c.s.Nodes) {
+			a := x.compile(c.s.Nodes[name])
+			if is := c.s.Issued[name]; is != nil {
+				a.Generation = is.Generation
+			}
+			c.assignments[name] = a
+		}
+	}
+	return c, nil
+}

@@ -1,0 +1,199 @@
+package core
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"dssn"
+	"dssn/controller/northbound"
+)
+
+// step is one call of Step in progress.
+type step struct {
+	*Core
+	now     time.Time
+	effects []Effect
+	// relink is set when nodes or links changed, replan when anything changed
+	// that paths, shares or assignments follow from.
+	relink, replan bool
+}
+
+// Step applies one input at a time. Time that goes backwards is taken as
+// standing still. After an error (a *Refusal) the state is as before, but for
+// what was due by now; the effects are to be carried out in either case.
+func (c *Core) Step(now time.Time, in Input) (Reply, []Effect, error) {
+	now = now.UTC()
+	if now.Before(c.s.Now) {
+		now = c.s.Now
+	}
+	c.s.Now = now
+	x := &step{Core: c, now: now}
+	x.expire()
+	reply, err := x.apply(in)
+	if x.relink {
+		x.rebuild()
+	}
+	if x.relink || x.replan {
+		x.reconcile()
+	}
+	return reply, x.effects, err
+}
+
+func (x *step) apply(in Input) (r Reply, err error) {
+	switch {
+	case in.Configure != nil:
+		return r, x.configure(in.Configure)
+	case in.Tick != nil:
+		return r, nil
+	case x.s.Topology == "":
+		return r, refuse(Conflict, "the controller has no network yet: start it with --topology FILE")
+	case in.AddInstitution != nil:
+		r.Institution, err = x.addInstitution(in.AddInstitution)
+	case in.CreateToken != nil:
+		r.Token, err = x.createToken(in.CreateToken)
+	case in.Join != nil:
+		r.Node, err = x.join(in.Join)
+	case in.RemoveNode != nil:
+		err = x.removeNode(in.RemoveNode)
+	case in.Hello != nil:
+		err = x.hello(in.Hello)
+	case in.Adjacencies != nil:
+		err = x.adjacencies(in.Adjacencies)
+	case in.PathUse != nil:
+		err = x.pathUse(in.PathUse)
+	case in.Usage != nil:
+		err = x.usage(in.Usage)
+	case in.Publish != nil:
+		r.Dataset, err = x.publish(in.Publish)
+	case in.Grant != nil:
+		r.Grant, err = x.grant(in.Grant)
+	case in.Revoke != nil:
+		r.Grant, err = x.revoke(in.Revoke)
+	case in.Reserve != nil:
+		r.Reservation, err = x.reserve(in.Reserve)
+	case in.Commit != nil:
+		r.Reservation, err = x.commit(in.Commit)
+	case in.Modify != nil:
+		r.Reservation, err = x.modify(in.Modify)
+	case in.Release != nil:
+		r.Reservation, err = x.release(in.Release)
+	case in.Receipt != nil:
+		r.Receipt, err = x.receipt(in.Receipt)
+	default:
+		err = refuse(Invalid, "the input says nothing that this version knows: update the controller")
+	}
+	return r, err
+}
+
+// Due returns the time at which something ends by itself; a Tick is wanted
+// then. ok is false where nothing will.
+func (c *Core) Due() (at time.Time, ok bool) {
+	at = never
+	for _, g := range c.s.Grants {
+		if g.Ended.IsZero() {
+			at = earlier(at, g.Until)
+		}
+	}
+	for _, r := range c.s.Reservations {
+		switch {
+		case r.State == northbound.StateHeld:
+			at = earlier(at, r.HeldUntil)
+		case live(r) && !r.Until.IsZero():
+			at = earlier(at, r.Until)
+		}
+	}
+	for _, t := range c.s.Transfers {
+		if t.State == northbound.TransferRunning && t.HolderDone && !t.ReceiverDone && t.ReceiverBytes == 0 {
+			at = earlier(at, t.Updated.Add(oneSidedAfter))
+		}
+	}
+	return at, at != never
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// expire ends what was due.
+func (x *step) expire() {
+	for _, id := range sortedKeys(x.s.Grants) {
+		if g := x.s.Grants[id]; g.Ended.IsZero() && !g.Until.After(x.now) {
+			x.endGrant(g, "its time ran out")
+		}
+	}
+	for _, id := range sortedKeys(x.s.Reservations) {
+		switch r := x.s.Reservations[id]; {
+		case r.State == northbound.StateHeld && !r.HeldUntil.After(x.now):
+			x.terminate(r, "the hold was not committed in time")
+		case live(r) && !r.Until.IsZero() && !r.Until.After(x.now):
+			x.terminate(r, "its time ran out")
+		}
+	}
+	for _, id := range sortedKeys(x.s.Transfers) {
+		t := x.s.Transfers[id]
+		if t.State == northbound.TransferRunning && t.HolderDone && !t.ReceiverDone && t.ReceiverBytes == 0 && !t.Updated.Add(oneSidedAfter).After(x.now) {
+			t.State = northbound.TransferOneSided
+		}
+	}
+}
+
+// event remembers what happened and why.
+func (x *step) event(kind, node string, r dssn.ReservationID, format string, args ...any) {
+	x.s.EventCount++
+	e := northbound.Event{Sequence: x.s.EventCount, At: x.now, Kind: kind, Node: node, Reservation: r, Detail: fmt.Sprintf(format, args...)}
+	x.s.Events = append(x.s.Events, e)
+	if len(x.s.Events) > 2*maxEvents {
+		x.s.Events = slices.Clone(x.s.Events[len(x.s.Events)-maxEvents:])
+	}
+	x.effects = append(x.effects, Effect{Event: &e})
+}
+
+// leaf writes v into the evidence log and returns its index and text.
+func (x *step) leaf(v any) (int64, []byte) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("evidence %T cannot be written: %v", v, err)) // only plain data is given
+	}
+	i := x.s.Leaves
+	x.s.Leaves++
+	x.effects = append(x.effects, Effect{Leaf: &Leaf{Index: i, Data: b}})
+	return i, b
+}
+
+// decision is the evidence of a change of rights or contracts.
+type decision struct {
+	Kind    string    `json:"kind"`
+	At      time.Time `json:"at"`
+	By      string    `json:"by,omitempty"`
+	Subject any       `json:"subject"`
+}
+
+func (x *step) decided(kind, by string, subject any) {
+	x.leaf(decision{Kind: kind, At: x.now, By: by, Subject: subject})
+}
+
+// sortedKeys makes every walk over a map the same in every replay.
+func sortedKeys[K comparable, V any](m map[K]V) []K {
+	keys := slices.Collect(maps.Keys(m))
+	slices.SortFunc(keys, func(a, b K) int { return compareKeys(any(a), any(b)) })
+	return keys
+}
+
+func compareKeys(a, b any) int {
+	switch a := a.(type) {
+	case string:
+		return cmp.Compare(a, b.(string))
+	case dssn.DataID:
+		return a.Compare(b.(dssn.DataID))
+	case dssn.ReservationID:
+		return cmp.Compare(a, b.(dssn.ReservationID))
+	}
+	panic(fmt.Sprintf("no order is known for %T", a))
+}

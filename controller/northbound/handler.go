@@ -1,0 +1,294 @@
+package northbound
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"reflect"
+	"strconv"
+	"time"
+
+	"dssn"
+	"dssn/controller/southbound"
+)
+
+// MaxBodyBytes bounds a request's body.
+const MaxBodyBytes = 1 << 20
+
+// Service decides; the controller is one. Errors that are *Problem are answered
+// as such, others as an internal error whose text stays in the log.
+type Service interface {
+	Join(ctx context.Context, q southbound.JoinRequest) (southbound.JoinResponse, error)
+	Renew(ctx context.Context, by WhoAmI, q southbound.RenewRequest) (southbound.RenewResponse, error)
+
+	AddInstitution(ctx context.Context, by WhoAmI, q InstitutionRequest) (Institution, error)
+	Institutions(ctx context.Context, by WhoAmI) ([]Institution, error)
+	CreateToken(ctx context.Context, by WhoAmI, q TokenRequest) (Token, error)
+	RemoveNode(ctx context.Context, by WhoAmI, node string) error
+
+	Publish(ctx context.Context, by WhoAmI, q PublishRequest) (Dataset, error)
+	Datasets(ctx context.Context, by WhoAmI) ([]Dataset, error)
+	Dataset(ctx context.Context, by WhoAmI, id dssn.DataID) (Dataset, error)
+	Resolve(ctx context.Context, by WhoAmI, id dssn.DataID) (Resolution, error)
+	Grant(ctx context.Context, by WhoAmI, q GrantRequest) (Grant, error)
+	Grants(ctx context.Context, by WhoAmI) ([]Grant, error)
+	Revoke(ctx context.Context, by WhoAmI, id string) (Grant, error)
+
+	Quote(ctx context.Context, by WhoAmI, q ReservationRequest) (Quote, error)
+	Reserve(ctx context.Context, by WhoAmI, q ReservationRequest) (Reservation, error)
+	Commit(ctx context.Context, by WhoAmI, id dssn.ReservationID) (Reservation, error)
+	Modify(ctx context.Context, by WhoAmI, id dssn.ReservationID, q ModifyRequest) (Reservation, error)
+	Release(ctx context.Context, by WhoAmI, id dssn.ReservationID) (Reservation, error)
+	Reservations(ctx context.Context, by WhoAmI) ([]Reservation, error)
+	Reservation(ctx context.Context, by WhoAmI, id dssn.ReservationID) (Reservation, error)
+
+	Usage(ctx context.Context, by WhoAmI) (Usage, error)
+	Bill(ctx context.Context, by WhoAmI, institution string, from, to time.Time) (Bill, error)
+	Receipt(ctx context.Context, by WhoAmI, transfer string) (json.RawMessage, error)
+
+	Status(ctx context.Context, by WhoAmI) (Status, error)
+	Events(ctx context.Context, by WhoAmI, after int64, limit int) ([]Event, error)
+
+	Checkpoint(ctx context.Context) ([]byte, error)
+	Tile(ctx context.Context, path string) (data []byte, ok bool, err error)
+}
+
+// Options say how a handler knows its callers and where it tells of trouble.
+type Options struct {
+	// Identify says as whom a request is known; its error, usually a *Problem,
+	// is the answer. It is not asked for /v1/join and the evidence log.
+	Identify func(*http.Request) (WhoAmI, error)
+	// Trouble is told of errors that are no decision; nil means nobody is.
+	Trouble func(r *http.Request, err error)
+}
+
+// api is a handler in the making.
+type api struct {
+	mux *http.ServeMux
+	Options
+}
+
+// none is the body of requests that have none.
+type none struct{}
+
+// NewHandler answers /v1 and /evidence by s.
+func NewHandler(s Service, o Options) http.Handler {
+	a := &api{mux: http.NewServeMux(), Options: o}
+	open(a, "POST "+southbound.JoinPath, func(ctx context.Context, r *http.Request, q southbound.JoinRequest) (southbound.JoinResponse, error) {
+		return s.Join(ctx, q)
+	})
+	route(a, "POST "+southbound.RenewPath, func(c call, q southbound.RenewRequest) (southbound.RenewResponse, error) {
+		return s.Renew(c, c.by, q)
+	})
+	route(a, "GET /v1/whoami", func(c call, _ none) (WhoAmI, error) { return c.by, nil })
+	route(a, "POST /v1/institutions", func(c call, q InstitutionRequest) (Institution, error) { return s.AddInstitution(c, c.by, q) })
+	route(a, "GET /v1/institutions", func(c call, _ none) ([]Institution, error) { return s.Institutions(c, c.by) })
+	route(a, "POST /v1/tokens", func(c call, q TokenRequest) (Token, error) { return s.CreateToken(c, c.by, q) })
+	route(a, "DELETE /v1/nodes/{id}", func(c call, _ none) (none, error) { return none{}, s.RemoveNode(c, c.by, c.id()) })
+
+	route(a, "POST /v1/datasets", func(c call, q PublishRequest) (Dataset, error) { return s.Publish(c, c.by, q) })
+	route(a, "GET /v1/datasets", func(c call, _ none) ([]Dataset, error) { return s.Datasets(c, c.by) })
+	route(a, "GET /v1/datasets/{id}", func(c call, _ none) (Dataset, error) { return withData(c, s.Dataset) })
+	route(a, "GET /v1/resolve/{id}", func(c call, _ none) (Resolution, error) { return withData(c, s.Resolve) })
+	route(a, "POST /v1/grants", func(c call, q GrantRequest) (Grant, error) { return s.Grant(c, c.by, q) })
+	route(a, "GET /v1/grants", func(c call, _ none) ([]Grant, error) { return s.Grants(c, c.by) })
+	route(a, "DELETE /v1/grants/{id}", func(c call, _ none) (Grant, error) { return s.Revoke(c, c.by, c.id()) })
+
+	route(a, "POST /v1/quotes", func(c call, q ReservationRequest) (Quote, error) { return s.Quote(c, c.by, q) })
+	route(a, "POST /v1/reservations", func(c call, q ReservationRequest) (Reservation, error) { return s.Reserve(c, c.by, q) })
+	route(a, "GET /v1/reservations", func(c call, _ none) ([]Reservation, error) { return s.Reservations(c, c.by) })
+	route(a, "GET /v1/reservations/{id}", func(c call, _ none) (Reservation, error) { return withReservation(c, s.Reservation) })
+	route(a, "POST /v1/reservations/{id}/commit", func(c call, _ none) (Reservation, error) { return withReservation(c, s.Commit) })
+	route(a, "POST /v1/reservations/{id}/release", func(c call, _ none) (Reservation, error) { return withReservation(c, s.Release) })
+	route(a, "POST /v1/reservations/{id}/modify", func(c call, q ModifyRequest) (Reservation, error) {
+		return withReservation(c, func(ctx context.Context, by WhoAmI, id dssn.ReservationID) (Reservation, error) {
+			return s.Modify(ctx, by, id, q)
+		})
+	})
+
+	route(a, "GET /v1/usage", func(c call, _ none) (Usage, error) { return s.Usage(c, c.by) })
+	route(a, "GET /v1/bills", func(c call, _ none) (Bill, error) {
+		from, err := c.when("from", time.Unix(0, 0))
+		if err != nil {
+			return Bill{}, err
+		}
+		to, err := c.when("to", time.Time{})
+		if err != nil {
+			return Bill{}, err
+		}
+		return s.Bill(c, c.by, c.r.URL.Query().Get("institution"), from, to)
+	})
+	route(a, "POST /v1/receipts", func(c call, q ReceiptRequest) (json.RawMessage, error) { return s.Receipt(c, c.by, q.Transfer) })
+	route(a, "GET /v1/receipts/{id}", func(c call, _ none) (json.RawMessage, error) { return s.Receipt(c, c.by, c.id()) })
+	route(a, "GET /v1/status", func(c call, _ none) (Status, error) { return s.Status(c, c.by) })
+	route(a, "GET /v1/events", func(c call, _ none) ([]Event, error) {
+		after, err := c.number("after", 0)
+		if err != nil {
+			return nil, err
+		}
+		limit, err := c.number("limit", 1000)
+		if err != nil {
+			return nil, err
+		}
+		return s.Events(c, c.by, after, int(min(limit, 10_000)))
+	})
+
+	a.evidence(s)
+	a.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		WriteProblem(w, NewProblem("unknown", http.StatusNotFound, "nothing answers at %s %s: see the API's document for what does", r.Method, r.URL.Path))
+	})
+	return a.mux
+}
+
+// evidence serves the log as C2SP tlog-tiles, to anyone.
+func (a *api) evidence(s Service) {
+	a.mux.HandleFunc("GET /evidence/checkpoint", func(w http.ResponseWriter, r *http.Request) {
+		cp, err := s.Checkpoint(r.Context())
+		if err != nil {
+			a.fail(w, r, err)
+			return
+		}
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.Header().Set("Cache-Control", "no-cache")
+		w.Write(cp)
+	})
+	a.mux.HandleFunc("GET /evidence/tile/{path...}", func(w http.ResponseWriter, r *http.Request) {
+		b, ok, err := s.Tile(r.Context(), "tile/"+r.PathValue("path"))
+		switch {
+		case err != nil:
+			a.fail(w, r, err)
+		case !ok:
+			WriteProblem(w, NewProblem("unknown", http.StatusNotFound, "the evidence log has no such tile: read the checkpoint for its size"))
+		default:
+			w.Header().Set("Content-Type", "application/octet-stream")
+			w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
+			w.Write(b)
+		}
+	})
+}
+
+// call is one authenticated request.
+type call struct {
+	context.Context
+	by WhoAmI
+	r  *http.Request
+}
+
+func (c call) id() string { return c.r.PathValue("id") }
+
+func (c call) when(name string, missing time.Time) (time.Time, error) {
+	s := c.r.URL.Query().Get(name)
+	if s == "" {
+		return missing, nil
+	}
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil {
+		return t, NewProblem("invalid", http.StatusBadRequest, "%s=%q is not a time: write it as 2026-11-24T00:00:00Z", name, s)
+	}
+	return t, nil
+}
+
+func (c call) number(name string, missing int64) (int64, error) {
+	s := c.r.URL.Query().Get(name)
+	if s == "" {
+		return missing, nil
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n < 0 {
+		return 0, NewProblem("invalid", http.StatusBadRequest, "%s=%q is not a number: write digits only", name, s)
+	}
+	return n, nil
+}
+
+func withData[A any](c call, do func(context.Context, WhoAmI, dssn.DataID) (A, error)) (zero A, err error) {
+	id, err := dssn.ParseDataID(c.id())
+	if err != nil {
+		return zero, NewProblem("invalid", http.StatusBadRequest, "%v", err)
+	}
+	return do(c, c.by, id)
+}
+
+func withReservation[A any](c call, do func(context.Context, WhoAmI, dssn.ReservationID) (A, error)) (zero A, err error) {
+	id, err := dssn.ParseReservationID(c.id())
+	if err != nil {
+		return zero, NewProblem("invalid", http.StatusBadRequest, "%v", err)
+	}
+	return do(c, c.by, id)
+}
+
+// route registers a request that needs to know its caller.
+func route[Q, A any](a *api, pattern string, do func(call, Q) (A, error)) {
+	open(a, pattern, func(ctx context.Context, r *http.Request, q Q) (A, error) {
+		by, err := a.Identify(r)
+		if err != nil {
+			var zero A
+			return zero, err
+		}
+		return do(call{ctx, by, r}, q)
+	})
+}
+
+// open registers a request that anyone may make.
+func open[Q, A any](a *api, pattern string, do func(context.Context, *http.Request, Q) (A, error)) {
+	a.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		var q Q
+		if _, bodiless := any(q).(none); !bodiless {
+			if err := readBody(w, r, &q); err != nil {
+				a.fail(w, r, err)
+				return
+			}
+		}
+		answer, err := do(r.Context(), r, q)
+		if err != nil {
+			a.fail(w, r, err)
+			return
+		}
+		writeJSON(w, answer)
+	})
+}
+
+func readBody(w http.ResponseWriter, r *http.Request, q any) error {
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, MaxBodyBytes))
+	d.DisallowUnknownFields()
+	err := d.Decode(q)
+	var big *http.MaxBytesError
+	switch {
+	case errors.As(err, &big):
+		return NewProblem("too-large", http.StatusRequestEntityTooLarge, "the request is larger than %d bytes: send less", MaxBodyBytes)
+	case errors.Is(err, io.EOF):
+		return NewProblem("invalid", http.StatusBadRequest, "the request has no body: send a JSON object")
+	case err != nil:
+		return NewProblem("invalid", http.StatusBadRequest, "the request is not understood (%v): send what the API's document says", err)
+	case d.More():
+		return NewProblem("invalid", http.StatusBadRequest, "something stands behind the request's JSON: send one object")
+	}
+	return nil
+}
+
+func writeJSON(w http.ResponseWriter, v any) {
+	if r := reflect.ValueOf(v); r.Kind() == reflect.Slice && r.IsNil() && r.Type() != reflect.TypeFor[json.RawMessage]() {
+		v = []none{} // an empty list is [] and not null
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		WriteProblem(w, NewProblem("internal", http.StatusInternalServerError, "the answer could not be written: ask the operator to look at the controller's log"))
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Write(append(b, '\n'))
+}
+
+func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
+	var p *Problem
+	if errors.As(err, &p) {
+		WriteProblem(w, p)
+		return
+	}
+	if a.Trouble != nil {
+		a.Trouble(r, err)
+	}
+	WriteProblem(w, NewProblem("internal", http.StatusInternalServerError, "the controller could not do this: ask the operator to look at its log, and try again"))
+}
