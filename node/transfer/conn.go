@@ -22,8 +22,7 @@ type conn struct {
 	*net.TCPConn
 
 	mu      sync.Mutex
-	written uint64 // into the socket, headers included
-	rate    dssn.Bandwidth
+	written uint64   // into the socket, headers included
 	onClose []func() // called once, before the socket is closed
 }
 
@@ -89,15 +88,8 @@ func (c *conn) acknowledged() (n uint64, ok bool) {
 }
 
 // pace makes the kernel send no faster than rate (SO_MAX_PACING_RATE; TCP paces
-// by itself where no fq queue does it). Zero changes nothing.
+// by itself where no fq queue does it).
 func (c *conn) pace(rate dssn.Bandwidth) {
-	c.mu.Lock()
-	same := rate == c.rate
-	c.rate = rate
-	c.mu.Unlock()
-	if same || rate == 0 {
-		return
-	}
 	if raw, err := c.SyscallConn(); err == nil {
 		raw.Control(func(fd uintptr) {
 			unix.SetsockoptUint64(int(fd), unix.SOL_SOCKET, unix.SO_MAX_PACING_RATE, max(1, uint64(rate)/8))

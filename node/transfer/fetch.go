@@ -87,7 +87,6 @@ type piece struct {
 // is guarded by mu.
 type queue struct {
 	streams int64
-	earlier int64 // distinct bytes verified by earlier runs
 	mu      sync.Mutex
 	ready   sync.Cond
 	files   []*file // not yet whole, in order
@@ -120,7 +119,6 @@ func newQueue(g *get) *queue {
 		}
 		q.files = append(q.files, f)
 	}
-	q.earlier = q.count
 	return q
 }
 
@@ -345,9 +343,7 @@ func (w *worker) fetch(ctx context.Context, p piece) (rest span, err error) {
 	}
 	header := rangeHeader(rest)
 	header[TransferHeader] = []string{w.transfer}
-	if w.queue.earlier > 0 {
-		header[VerifiedHeader] = []string{strconv.FormatInt(w.queue.earlier, 10)}
-	}
+	header[VerifiedHeader] = []string{strconv.FormatUint(w.queue.counted(), 10)}
 	res, err := w.remote.do(ctx, http.MethodGet, "/"+f.Path, header, nil, http.StatusPartialContent)
 	if err != nil {
 		return rest, err

@@ -168,6 +168,9 @@ func (g *get) manifest(ctx context.Context) (*content.Manifest, error) {
 		text, err = g.remote.small(ctx, pathManifest, content.MaxManifestBytes)
 		return err
 	})
+	if t := (*temporary)(nil); errors.As(err, &t) {
+		err = gaveUp(g.Patience, err)
+	}
 	if err != nil {
 		return nil, err
 	}

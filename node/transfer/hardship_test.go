@@ -244,6 +244,45 @@ func TestBothEndsCountTheSameWhateverIsCut(t *testing.T) {
 	})
 }
 
+// The holder's process dies in the middle of a get, knows nothing when it
+// starts again, and still both ends agree.
+func TestHolderThatForgetsInTheMiddle(t *testing.T) {
+	o, r := publish(t, map[string][]byte{"a": pattern(5, 9<<20)})
+	h := serve(t, o)
+	l := h.local(t)
+	opts := h.options(t, l, t.TempDir())
+	opts.Streams, opts.wait = 1, time.Millisecond
+	var seen atomic.Int64
+	opts.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := h.dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return &stopper{c, &seen, 5 << 20, func() {
+			if seen.CompareAndSwap(seen.Load(), -1<<40) {
+				old := h.Server
+				h.Server, h.addr = serveAgain(t, o)
+				old.Close()
+				c.Close() // what the kernel still holds is lost too
+			}
+		}}, nil
+	}
+	res, err := Get(context.Background(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.Retries == 0 {
+		t.Error("nothing was cut")
+	}
+	equalEnds(t, h, l, r.Length)
+}
+
+// serveAgain starts another server that knows nothing.
+func serveAgain(t *testing.T, o Offering) (*Server, string) {
+	again := serve(t, o)
+	return again.Server, again.addr
+}
+
 // stopper cancels the get after so many bytes over all connections.
 type stopper struct {
 	net.Conn

@@ -8,10 +8,12 @@ import (
 )
 
 // pacing shares a reservation's rate among the connections that use it, so
-// that together they stay below the policer. Safe for concurrent use.
+// that together they stay below the policer. Whenever a connection joins or
+// leaves, or the rate changes, all of them are set anew. Safe for concurrent
+// use.
 type pacing struct {
-	mu    sync.Mutex
-	users map[paceKey]map[*conn]struct{}
+	mu     sync.Mutex
+	groups map[paceKey]*paceGroup
 }
 
 type paceKey struct {
@@ -19,39 +21,64 @@ type paceKey struct {
 	data   dssn.DataID
 }
 
-// join notes that c sends data to source and returns how many connections do.
-// A connection leaves when it closes.
-func (p *pacing) join(c *conn, source netip.Addr, data dssn.DataID) int {
+// paceGroup is guarded by pacing.mu.
+type paceGroup struct {
+	rate  dssn.Bandwidth
+	conns map[*conn]struct{}
+}
+
+// use notes that c sends data to source, whose reservation is allocated rate.
+// A connection leaves when it closes. Zero means that the rate is not known.
+func (p *pacing) use(c *conn, source netip.Addr, data dssn.DataID, rate dssn.Bandwidth) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	k := paceKey{source, data}
-	if p.users == nil {
-		p.users = map[paceKey]map[*conn]struct{}{}
+	g := p.groups[k]
+	if g == nil {
+		if rate == 0 {
+			return
+		}
+		g = &paceGroup{conns: map[*conn]struct{}{}}
+		if p.groups == nil {
+			p.groups = map[paceKey]*paceGroup{}
+		}
+		p.groups[k] = g
 	}
-	group := p.users[k]
-	if group == nil {
-		group = map[*conn]struct{}{}
-		p.users[k] = group
+	_, known := g.conns[c]
+	if known && rate == g.rate {
+		return
 	}
-	if _, ok := group[c]; !ok {
-		group[c] = struct{}{}
-		c.beforeClose(func() {
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			delete(group, c)
-			if len(group) == 0 && len(p.users[k]) == 0 {
-				delete(p.users, k)
-			}
-		})
+	g.rate = rate
+	if !known {
+		g.conns[c] = struct{}{}
+		c.beforeClose(func() { p.leave(k, c) })
 	}
-	return len(group)
+	g.set()
 }
 
-// share returns c's part of the rate, less one sixteenth: TCP paces payload,
-// and the policer counts headers too.
-func (p *pacing) share(c *conn, source netip.Addr, data dssn.DataID, rate dssn.Bandwidth) dssn.Bandwidth {
-	if rate == 0 {
-		return 0
+func (p *pacing) leave(k paceKey, c *conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	g := p.groups[k]
+	if g == nil {
+		return
 	}
-	return max(1, rate/16*15/dssn.Bandwidth(p.join(c, source, data)))
+	delete(g.conns, c)
+	if len(g.conns) == 0 {
+		delete(p.groups, k)
+		return
+	}
+	g.set()
+}
+
+// set gives each connection its part, less one sixteenth: TCP paces payload,
+// and the policer counts headers too.
+func (g *paceGroup) set() {
+	if g.rate == 0 {
+		return
+	}
+	share := max(1, g.rate/16*15/dssn.Bandwidth(len(g.conns)))
+	for c := range g.conns {
+		c.pace(share)
+	}
 }

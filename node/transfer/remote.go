@@ -193,7 +193,7 @@ func (r *remote) insist(ctx context.Context, patience time.Duration, f func() er
 			return err
 		}
 		if time.Now().Add(wait).After(deadline) {
-			return gaveUp(patience, err)
+			return err
 		}
 		if err := sleep(ctx, wait); err != nil {
 			return err

@@ -2,6 +2,8 @@ package transfer
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -135,13 +137,16 @@ func (r *reporter) settle(ctx context.Context, count uint64) error {
 		return nil // everything was here before; there was no transfer
 	}
 	done := r.g.others == 0
-	return r.g.remote.insist(ctx, r.g.Patience, func() error {
+	err := r.g.remote.insist(ctx, r.g.Patience, func() error {
 		err := r.acknowledge(ctx, count, done)
-		if err != nil && ctx.Err() == nil {
-			if _, refused := err.(*Refusal); !refused {
-				return &temporary{err}
-			}
+		var refused *Refusal
+		if err != nil && ctx.Err() == nil && !errors.As(err, &refused) {
+			return &temporary{err}
 		}
 		return err
 	})
+	if err != nil {
+		return fmt.Errorf("everything has arrived and is verified, but it could not be settled (%w): give the same command again to settle", err)
+	}
+	return nil
 }

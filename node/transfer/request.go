@@ -16,8 +16,9 @@ import (
 	"dssn/content"
 )
 
-// The headers of Get's requests: the transfer's identifier, and how many bytes
-// of it an earlier run had verified, if any.
+// The headers of Get's requests: the transfer's identifier, and how many of its
+// bytes are verified already. A holder that knows nothing of a transfer of which
+// bytes are verified has been restarted since it served them.
 const (
 	TransferHeader = "Dssn-Transfer"
 	VerifiedHeader = "Dssn-Verified"
@@ -158,7 +159,7 @@ func (q *request) file(path string) {
 	b := &body{ResponseWriter: q.w, file: file, index: i, ledger: &q.ledger, transfer: transfer}
 	b.conn, _ = q.r.Context().Value(connKey{}).(*conn)
 	if b.conn != nil {
-		b.conn.pace(q.pacing.share(b.conn, q.source, q.id, q.terms.Rate))
+		q.pacing.use(b.conn, q.source, q.id, q.terms.Rate)
 	}
 	if transfer == "" && q.r.Method == http.MethodGet && b.conn != nil {
 		b.stock = q.stockOf(b.conn, q)

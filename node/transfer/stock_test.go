@@ -364,53 +364,65 @@ func inNamespace(t *testing.T) {
 }
 
 func TestPacedConnectionsShareTheRate(t *testing.T) {
-	var p pacing
-	a, b := &conn{TCPConn: new(net.TCPConn)}, &conn{TCPConn: new(net.TCPConn)}
-	src, id := netip.MustParseAddr("3fff::1"), dssn.DataID{}
-	if got := p.share(a, src, id, 1600); got != 1500 {
-		t.Errorf("alone: %d", got)
-	}
-	if got := p.share(b, src, id, 1600); got != 750 {
-		t.Errorf("one of two: %d", got)
-	}
-	if got := p.share(b, netip.MustParseAddr("3fff::2"), id, 1600); got != 1500 {
-		t.Errorf("alone, from another source: %d", got)
-	}
-	b.Close()
-	if got := p.share(a, src, id, 1600); got != 1500 || len(p.users) != 1 {
-		t.Errorf("alone again: %d, %d users", got, len(p.users))
-	}
-	if got := p.share(a, src, id, 0); got != 0 {
-		t.Errorf("no rate: %d", got)
-	}
-}
-
-func TestPaceReachesTheKernel(t *testing.T) {
 	l, err := net.Listen("tcp", "[::1]:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	go func() {
-		if c, err := net.Dial("tcp", l.Addr().String()); err == nil {
-			defer c.Close()
-			io.Copy(io.Discard, c)
+	var cs []*conn
+	for range 3 {
+		go func() {
+			if c, err := net.Dial("tcp", l.Addr().String()); err == nil {
+				defer c.Close()
+				io.Copy(io.Discard, c)
+			}
+		}()
+		c, err := listener{l}.Accept()
+		if err != nil {
+			t.Fatal(err)
 		}
-	}()
-	c, err := listener{l}.Accept()
-	if err != nil {
-		t.Fatal(err)
+		defer c.Close()
+		cs = append(cs, c.(*conn))
 	}
-	defer c.Close()
-	c.(*conn).pace(80 * dssn.Gbps) // more than 32 bits of bytes a second
-	raw, err := c.(*conn).SyscallConn()
+	var p pacing
+	a, b, id := netip.MustParseAddr("3fff::1"), netip.MustParseAddr("3fff::2"), dssn.DataID{}
+	check := func(what string, want ...uint64) {
+		t.Helper()
+		for i, w := range want {
+			if got := kernelPace(t, cs[i]); got != w {
+				t.Errorf("%s: connection %d is paced at %d bytes a second, want %d", what, i, got, w)
+			}
+		}
+	}
+	const free = 1<<64 - 1
+	p.use(cs[0], a, id, 0)
+	check("rate not known", free, free, free)
+	p.use(cs[0], a, id, 640*dssn.Gbps) // more than 32 bits of bytes a second
+	check("alone", 75e9, free, free)
+	p.use(cs[1], a, id, 640*dssn.Gbps)
+	p.use(cs[2], b, id, 64*dssn.Gbps)
+	check("two and one", 37.5e9, 37.5e9, 7.5e9)
+	p.use(cs[1], a, id, 64*dssn.Gbps)
+	check("the rate falls", 3.75e9, 3.75e9, 7.5e9)
+	cs[1].Close()
+	check("one leaves", 7.5e9)
+	cs[0].Close()
+	cs[2].Close()
+	if len(p.groups) != 0 {
+		t.Errorf("%d groups left over", len(p.groups))
+	}
+}
+
+func kernelPace(t *testing.T, c *conn) (rate uint64) {
+	t.Helper()
+	raw, err := c.SyscallConn()
 	if err != nil {
 		t.Fatal(err)
 	}
 	raw.Control(func(fd uintptr) {
-		got, err := unix.GetsockoptUint64(int(fd), unix.SOL_SOCKET, unix.SO_MAX_PACING_RATE)
-		if err != nil || got != 10_000_000_000 {
-			t.Errorf("the kernel paces at %d bytes a second, %v", got, err)
+		if rate, err = unix.GetsockoptUint64(int(fd), unix.SOL_SOCKET, unix.SO_MAX_PACING_RATE); err != nil {
+			t.Error(err)
 		}
 	})
+	return rate
 }
