@@ -150,3 +150,23 @@ func (n *Netns) Quiet(t testing.TB) *Netns {
 	n.Sysctl(t, "net/ipv6/conf/default/disable_ipv6", "1")
 	return n
 }
+
+// MAC is the Ethernet address of an interface of the namespace.
+func (n *Netns) MAC(t testing.TB, name string) (mac [6]byte) {
+	t.Helper()
+	n.Do(t, func() error {
+		i, err := net.InterfaceByName(name)
+		if err != nil {
+			return fmt.Errorf("interface %s: %w", name, err)
+		}
+		copy(mac[:], i.HardwareAddr)
+		return nil
+	})
+	return mac
+}
+
+// Start starts a program inside the namespace and leaves it running.
+func (n *Netns) Start(t testing.TB, c *exec.Cmd) {
+	t.Helper()
+	n.Do(t, c.Start)
+}
