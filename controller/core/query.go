@@ -357,3 +357,8 @@ func (c *Core) NodeName(id dssn.NodeID) string {
 	}
 	return ""
 }
+
+// Configured reports whether the network is already as in says.
+func (c *Core) Configured(in Configure) bool {
+	return c.s.Topology == in.Topology && c.s.Block == in.Block.Masked() && c.s.Operator == in.Operator.Masked()
+}

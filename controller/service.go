@@ -1,0 +1,306 @@
+package controller
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"dssn"
+	"dssn/controller/core"
+	"dssn/controller/ledger"
+	"dssn/controller/northbound"
+	"dssn/controller/southbound"
+)
+
+// service answers the northbound handler: checks what needs no decision, adds
+// the random numbers, submits inputs, asks questions.
+type service struct{ *Controller }
+
+var statuses = map[core.RefusalKind]int{
+	core.Invalid: http.StatusBadRequest, core.Denied: http.StatusForbidden, core.Unknown: http.StatusNotFound,
+	core.Conflict: http.StatusConflict, core.Capacity: http.StatusConflict, core.Expired: http.StatusGone,
+}
+
+// problem turns a refusal into its problem document.
+func problem(err error) error {
+	var r *core.Refusal
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &r):
+		p := northbound.NewProblem(string(r.Kind), statuses[r.Kind], "%s", r.Detail)
+		p.Bottleneck, p.BestOffer = r.Bottleneck, r.Offer
+		return p
+	case errors.Is(err, errStopped):
+		return northbound.NewProblem("unavailable", http.StatusServiceUnavailable, "%v", err)
+	}
+	return err
+}
+
+// ask runs a question on the core.
+func ask[A any](s service, q func(*core.Core) (A, error)) (a A, err error) {
+	s.engine.query(func(c *core.Core) { a, err = q(c) })
+	return a, problem(err)
+}
+
+// tokenPrefix begins every token: dssn1.<id>.<secret>.<pin>.
+const tokenPrefix = "dssn1"
+
+func randomText(n int) string {
+	b := make([]byte, n)
+	rand.Read(b) // never fails
+	return base64.RawURLEncoding.EncodeToString(b)
+}
+
+func randomHex(n int) string {
+	b := make([]byte, n)
+	rand.Read(b)
+	return hex.EncodeToString(b)
+}
+
+func (s service) Join(ctx context.Context, q southbound.JoinRequest) (out southbound.JoinResponse, err error) {
+	parts := strings.Split(q.Token, ".")
+	if len(parts) != 4 || parts[0] != tokenPrefix {
+		return out, northbound.NewProblem("invalid", http.StatusBadRequest, "the token is not one: copy it whole, as `dssn token create` printed it")
+	}
+	key, err := readCSR(q.CSR)
+	if err != nil {
+		return out, northbound.NewProblem("invalid", http.StatusBadRequest, "%v", err)
+	}
+	hash := sha256.Sum256([]byte(parts[2]))
+	in := &core.Join{Token: parts[1], Hash: hash[:], Key: key, TunnelKey: q.TunnelKey, RegistrantKey: q.RegistrantKey, Features: q.Features}
+	if _, err := ask(s, func(c *core.Core) (bool, error) { return true, c.CheckJoin(s.clock(), in) }); err != nil {
+		return out, err
+	}
+	reply, err := s.engine.submit(ctx, core.Input{Join: in})
+	if err != nil {
+		return out, problem(err)
+	}
+	n := reply.Node
+	out = southbound.JoinResponse{CA: s.ca.cert.Raw, Node: n.Node, Name: n.Name, Role: n.Role, SID: n.SID, Institution: n.Institution,
+		LogKey: s.engine.log.VerifierKey(), Controllers: s.urls}
+	if out.Certificate, err = s.ca.node(n.Node, n.Name, key); err != nil {
+		return out, err
+	}
+	s.engine.query(func(c *core.Core) {
+		out.Assignment = c.Assignment(n.Name)
+		st := c.Status(northbound.WhoAmI{Operator: true})
+		out.Block = st.Block
+		for _, i := range st.Institutions {
+			if i.Name == n.Institution {
+				out.Registrant = i.Registrant
+			}
+		}
+	})
+	return out, nil
+}
+
+func (s service) Renew(_ context.Context, by northbound.WhoAmI, q southbound.RenewRequest) (out southbound.RenewResponse, err error) {
+	key, err := readCSR(q.CSR)
+	if err != nil {
+		return out, northbound.NewProblem("invalid", http.StatusBadRequest, "%v", err)
+	}
+	id, err := ask(s, func(c *core.Core) (dssn.NodeID, error) {
+		for _, n := range c.Status(northbound.WhoAmI{Operator: true}).Nodes {
+			if n.Name == by.Node && by.Node != "" {
+				_, err := c.Authenticate(n.Node, key)
+				return n.Node, err
+			}
+		}
+		return dssn.NodeID{}, northbound.NewProblem("denied", http.StatusForbidden, "only a node can renew its certificate: send the request as that node")
+	})
+	if err != nil {
+		return out, err
+	}
+	out.CA = s.ca.cert.Raw
+	out.Certificate, err = s.ca.node(id, by.Node, key)
+	return out, err
+}
+
+func (s service) AddInstitution(ctx context.Context, by northbound.WhoAmI, q northbound.InstitutionRequest) (northbound.Institution, error) {
+	r, err := s.engine.submit(ctx, core.Input{AddInstitution: &core.AddInstitution{By: by, Request: q}})
+	return value(r.Institution), problem(err)
+}
+
+// value returns what p points to, or zero for nil.
+func value[T any](p *T) (zero T) {
+	if p == nil {
+		return zero
+	}
+	return *p
+}
+
+func (s service) Institutions(_ context.Context, by northbound.WhoAmI) ([]northbound.Institution, error) {
+	return ask(s, func(c *core.Core) ([]northbound.Institution, error) { return c.Status(by).Institutions, nil })
+}
+
+func (s service) CreateToken(ctx context.Context, by northbound.WhoAmI, q northbound.TokenRequest) (northbound.Token, error) {
+	id, secret := randomHex(6), randomText(24)
+	hash := sha256.Sum256([]byte(secret))
+	r, err := s.engine.submit(ctx, core.Input{CreateToken: &core.CreateToken{By: by, Request: q, ID: id, Hash: hash[:]}})
+	if err != nil {
+		return northbound.Token{}, problem(err)
+	}
+	t := *r.Token
+	t.Token = strings.Join([]string{tokenPrefix, id, secret, s.ca.pin()}, ".")
+	return t, nil
+}
+
+func (s service) RemoveNode(ctx context.Context, by northbound.WhoAmI, node string) error {
+	_, err := s.engine.submit(ctx, core.Input{RemoveNode: &core.RemoveNode{By: by, Node: node}})
+	return problem(err)
+}
+
+func (s service) Publish(ctx context.Context, by northbound.WhoAmI, q northbound.PublishRequest) (northbound.Dataset, error) {
+	if err := core.CheckRecord(q.Record); err != nil {
+		return northbound.Dataset{}, problem(err)
+	}
+	holder := q.Holder
+	if holder == "" {
+		holder = by.Node
+	}
+	r, err := s.engine.submit(ctx, core.Input{Publish: &core.Publish{By: by, Holder: holder, Record: *q.Record}})
+	return value(r.Dataset), problem(err)
+}
+
+func (s service) Datasets(context.Context, northbound.WhoAmI) ([]northbound.Dataset, error) {
+	return ask(s, func(c *core.Core) ([]northbound.Dataset, error) { return c.Datasets(), nil })
+}
+
+func (s service) Dataset(_ context.Context, _ northbound.WhoAmI, id dssn.DataID) (northbound.Dataset, error) {
+	return ask(s, func(c *core.Core) (northbound.Dataset, error) { return c.Dataset(id) })
+}
+
+func (s service) Resolve(_ context.Context, by northbound.WhoAmI, id dssn.DataID) (northbound.Resolution, error) {
+	return ask(s, func(c *core.Core) (northbound.Resolution, error) { return c.Resolve(by, id) })
+}
+
+func (s service) Grant(ctx context.Context, by northbound.WhoAmI, q northbound.GrantRequest) (northbound.Grant, error) {
+	r, err := s.engine.submit(ctx, core.Input{Grant: &core.Grant{By: by, ID: "g-" + randomHex(6), Request: q}})
+	return value(r.Grant), problem(err)
+}
+
+func (s service) Grants(_ context.Context, by northbound.WhoAmI) ([]northbound.Grant, error) {
+	return ask(s, func(c *core.Core) ([]northbound.Grant, error) { return c.Grants(by), nil })
+}
+
+func (s service) Revoke(ctx context.Context, by northbound.WhoAmI, id string) (northbound.Grant, error) {
+	r, err := s.engine.submit(ctx, core.Input{Revoke: &core.Revoke{By: by, ID: id}})
+	return value(r.Grant), problem(err)
+}
+
+func (s service) Quote(_ context.Context, by northbound.WhoAmI, q northbound.ReservationRequest) (northbound.Quote, error) {
+	return ask(s, func(c *core.Core) (northbound.Quote, error) { return c.Quote(s.clock(), by, q) })
+}
+
+func (s service) Reserve(ctx context.Context, by northbound.WhoAmI, q northbound.ReservationRequest) (northbound.Reservation, error) {
+	id, err := dssn.NewReservationID(rand.Reader)
+	if err != nil {
+		return northbound.Reservation{}, err
+	}
+	r, err := s.engine.submit(ctx, core.Input{Reserve: &core.Reserve{By: by, ID: id, Request: q}})
+	return value(r.Reservation), problem(err)
+}
+
+func (s service) Commit(ctx context.Context, by northbound.WhoAmI, id dssn.ReservationID) (northbound.Reservation, error) {
+	r, err := s.engine.submit(ctx, core.Input{Commit: &core.Commit{By: by, ID: id}})
+	return value(r.Reservation), problem(err)
+}
+
+func (s service) Modify(ctx context.Context, by northbound.WhoAmI, id dssn.ReservationID, q northbound.ModifyRequest) (northbound.Reservation, error) {
+	r, err := s.engine.submit(ctx, core.Input{Modify: &core.Modify{By: by, ID: id, Request: q}})
+	return value(r.Reservation), problem(err)
+}
+
+func (s service) Release(ctx context.Context, by northbound.WhoAmI, id dssn.ReservationID) (northbound.Reservation, error) {
+	r, err := s.engine.submit(ctx, core.Input{Release: &core.Release{By: by, ID: id}})
+	return value(r.Reservation), problem(err)
+}
+
+func (s service) Reservations(_ context.Context, by northbound.WhoAmI) ([]northbound.Reservation, error) {
+	return ask(s, func(c *core.Core) ([]northbound.Reservation, error) { return c.Reservations(by), nil })
+}
+
+func (s service) Reservation(_ context.Context, by northbound.WhoAmI, id dssn.ReservationID) (northbound.Reservation, error) {
+	return ask(s, func(c *core.Core) (northbound.Reservation, error) { return c.Reservation(by, id) })
+}
+
+func (s service) Usage(_ context.Context, by northbound.WhoAmI) (northbound.Usage, error) {
+	return ask(s, func(c *core.Core) (northbound.Usage, error) { return c.Usage(by), nil })
+}
+
+func (s service) Bill(_ context.Context, by northbound.WhoAmI, institution string, from, to time.Time) (northbound.Bill, error) {
+	now := s.clock()
+	if to.IsZero() || to.After(now) {
+		to = now
+	}
+	return ask(s, func(c *core.Core) (northbound.Bill, error) { return c.Bill(by, institution, from, to, s.tariff) })
+}
+
+func (s service) Receipt(ctx context.Context, by northbound.WhoAmI, transfer string) (json.RawMessage, error) {
+	r, err := s.engine.submit(ctx, core.Input{Receipt: &core.Receipt{By: by, Transfer: transfer}})
+	if err != nil {
+		return nil, problem(err)
+	}
+	f, err := s.engine.log.Receipt(r.Receipt.Index, r.Receipt.Body)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(f)
+}
+
+func (s service) Status(_ context.Context, by northbound.WhoAmI) (northbound.Status, error) {
+	return ask(s, func(c *core.Core) (northbound.Status, error) {
+		st := c.Status(by)
+		st.Now, st.Version, st.LogKey = s.clock(), s.version, s.engine.log.VerifierKey()
+		st.Journal, _ = s.engine.journal.Head()
+		if by.Operator {
+			st.StateHash = c.Hash()
+		}
+		for i := range st.Nodes {
+			s.enliven(c, &st.Nodes[i])
+		}
+		return st, nil
+	})
+}
+
+// enliven adds what is known of a node now.
+func (s service) enliven(c *core.Core, n *northbound.Node) {
+	l := s.sessions.get(n.Node)
+	n.Connected, n.Since, n.Seen = l.connected, l.since, l.seen
+	n.Applied, n.Problem, n.Obtained = l.applied.Generation, l.applied.Problem, l.applied.Obtained
+	for _, p := range l.paths {
+		peer, hops := c.HopsOf(n.Name, p.Peer, p.Carrier)
+		n.Paths = append(n.Paths, northbound.PathState{Peer: peer, Hops: hops, Carrier: p.Carrier, Alive: p.Alive, InUse: p.InUse, RTT: p.RTT, Since: p.Since})
+	}
+}
+
+func (s service) Events(_ context.Context, by northbound.WhoAmI, after int64, limit int) ([]northbound.Event, error) {
+	return ask(s, func(c *core.Core) ([]northbound.Event, error) { return c.Events(by, after, limit), nil })
+}
+
+func (s service) Checkpoint(context.Context) ([]byte, error) { return s.engine.log.Checkpoint() }
+
+func (s service) Tile(_ context.Context, path string) ([]byte, bool, error) {
+	return s.engine.log.Tile(path)
+}
+
+// standardTariff is in force unless Options name another file.
+func standardTariff(text []byte) (ledger.Tariff, error) {
+	if text == nil {
+		return ledger.Standard(), nil
+	}
+	t, err := ledger.Read(text)
+	if err != nil {
+		return t, fmt.Errorf("use the tariff: %w", err)
+	}
+	return t, nil
+}
