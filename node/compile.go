@@ -51,14 +51,9 @@ func (c *Core) kernelPlan() *kernel.Plan {
 			p.Routes = append(p.Routes, kernel.Route{Prefix: c.self.SID.Locator(c.self.Block), Metric: kernel.MetricPrimary, Kind: kernel.End, Interface: loopback})
 		}
 	}
-	ways := c.ways2neighbours()
+	ways := c.waysToNeighbours()
 	for _, r := range a.Routes {
-		if w, ok := ways[r.Via]; ok {
-			p.Routes = append(p.Routes, w.route(r.Prefix, kernel.MetricPrimary, self))
-		}
-		if w, ok := ways[r.Backup]; ok && r.Backup != r.Via {
-			p.Routes = append(p.Routes, w.route(r.Prefix, kernel.MetricBackup, self))
-		}
+		p.Routes = append(p.Routes, ways.routes(r, self)...)
 	}
 	p.Routes = append(p.Routes, kernel.Route{Prefix: c.self.Node.DataID().Operator(), Metric: kernel.MetricPrimary, Kind: kernel.Unreachable, Interface: loopback})
 	if c.self.Inside != "" {
@@ -104,35 +99,64 @@ func (c *Core) insideRoutes(p *kernel.Plan) {
 type way struct {
 	iface string
 	via   netip.Addr
+	up    bool // each end hears the other
 }
 
-func (w way) route(prefix netip.Prefix, metric uint32, source netip.Addr) kernel.Route {
-	return kernel.Route{Prefix: prefix.Masked(), Metric: metric, Interface: w.iface, Via: w.via, Source: source}
-}
+type ways map[dssn.NodeID]way
 
-// ways2neighbours finds a link that is up to each expected neighbour. Of several
-// links to one neighbour the first by name is taken.
-func (c *Core) ways2neighbours() map[dssn.NodeID]way {
+// waysToNeighbours finds a link to each expected neighbour that was met: one
+// that is up if there is one, of several the first by name.
+func (c *Core) waysToNeighbours() ways {
 	byName := map[string]dssn.NodeID{}
 	for _, n := range c.assignment.Neighbours {
 		byName[n.Name] = n.Node
 	}
-	out := map[dssn.NodeID]way{}
+	out := ways{}
 	for _, n := range c.neighbours.List() {
 		id, expected := byName[n.Name]
-		if _, have := out[id]; !expected || have || !n.Up {
+		if !expected || !n.Address.IsValid() {
 			continue
 		}
-		out[id] = way{n.Interface, n.Address}
+		if old, have := out[id]; !have || n.Up && !old.up {
+			out[id] = way{n.Interface, n.Address, n.Up}
+		}
 	}
 	return out
 }
 
-// tables compiles the Assignment for the engine.
+// routes turns one assigned route into the kernel's: the assigned neighbour, and
+// behind it the backup, which the kernel takes by itself when the first one's
+// link goes down. A neighbour that fell silent on a link that is up trades places
+// with its backup and stays as the last resort: often only its program has
+// ended, and its kernel still carries.
+func (w ways) routes(r southbound.Route, source netip.Addr) (out []kernel.Route) {
+	first, met := w[r.Via]
+	second, spare := w[r.Backup]
+	spare = spare && r.Backup != r.Via
+	route := func(via way, metric uint32) kernel.Route {
+		return kernel.Route{Prefix: r.Prefix.Masked(), Metric: metric, Interface: via.iface, Via: via.via, Source: source}
+	}
+	switch {
+	case met && spare && !first.up && second.up:
+		return []kernel.Route{route(second, kernel.MetricPrimary), route(first, kernel.MetricBackup)}
+	case met && spare:
+		return []kernel.Route{route(first, kernel.MetricPrimary), route(second, kernel.MetricBackup)}
+	case met:
+		return []kernel.Route{route(first, kernel.MetricPrimary)}
+	case spare:
+		return []kernel.Route{route(second, kernel.MetricBackup)}
+	}
+	return nil
+}
+
+// tables compiles the Assignment for the engine, with the peers that are ready.
 func (c *Core) tables() *dataplane.Tables {
 	a := c.assignment
 	t := &dataplane.Tables{Generation: a.Generation, Block: c.self.Block}
 	for _, p := range a.Peers {
+		if !c.ready[p.SID] {
+			continue
+		}
 		d := dataplane.Peer{
 			Endpoint:  netip.AddrPortFrom(p.SID.Node(c.self.Block), p.Port),
 			Allowed:   p.Allowed,

@@ -23,7 +23,9 @@ type Neighbour struct {
 	Name      string // "" before the first hello
 	SID       dssn.SID
 	Address   netip.Addr // link-local, without a zone
-	// Up is true while each end hears the other.
+	// Up is true while each end hears the other. A neighbour that was met and
+	// is not up any more, on a link whose interface is up, keeps its name and
+	// address: its program may have ended while its kernel goes on carrying.
 	Up    bool
 	Since time.Time // of Up's present value
 }
@@ -39,9 +41,9 @@ type Neighbours struct {
 
 // helloLink is one interface that is up.
 //
-//	silent --hello--> heard --hello that names us--> up
-//	   ^                |                            |
-//	   +-- 3 missed ----+-------- 3 missed ----------+
+//	unmet --hello--> heard --hello that names us--> up
+//	                   ^                            |
+//	                   +--- 3 missed, or unheard ---+
 type helloLink struct {
 	Neighbour
 	sequence uint32
@@ -116,18 +118,26 @@ func (n *Neighbours) Tick(now time.Time) (send []HelloToSend, changed bool) {
 			l.due = now.Add(HelloEvery)
 		case !now.Before(l.due):
 			l.due = l.due.Add(HelloEvery)
-			if l.missed++; l.missed >= missedHellos && l.Name != "" {
-				l.Neighbour = Neighbour{Interface: name, Since: now}
+			if l.missed++; l.missed >= missedHellos && l.Up {
+				l.Up, l.Since = false, now
 				changed = true
 			}
 		}
 		if !now.Before(l.next) {
 			l.next = now.Add(HelloEvery)
 			l.sequence++
-			send = append(send, HelloToSend{name, Hello{Name: n.name, SID: n.sid, Sequence: l.sequence, EveryMillis: uint16(HelloEvery / time.Millisecond), Heard: l.Name}})
+			send = append(send, HelloToSend{name, Hello{Name: n.name, SID: n.sid, Sequence: l.sequence, EveryMillis: uint16(HelloEvery / time.Millisecond), Heard: l.heard()}})
 		}
 	}
 	return send, changed
+}
+
+// heard is the name of the neighbour whose hellos still come.
+func (l *helloLink) heard() string {
+	if l.missed >= missedHellos {
+		return ""
+	}
+	return l.Name
 }
 
 // List returns all links, ordered by interface.

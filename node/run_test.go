@@ -1,0 +1,240 @@
+package node
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"dssn/controller/southbound"
+	"dssn/node/kernel"
+)
+
+// stream sends numbered datagrams from one terminal's NodeID to the other's,
+// through the tunnel, and counts what arrives.
+type stream struct {
+	received atomic.Int64
+	last     atomic.Int64 // UnixNano of the latest arrival
+	longest  atomic.Int64 // the longest silence between two
+}
+
+func startStream(t *testing.T, from, to *host) *stream {
+	t.Helper()
+	s := &stream{}
+	var in, out *net.UDPConn
+	err := to.space.Do(func() (err error) {
+		in, err = net.ListenUDP("udp6", &net.UDPAddr{IP: to.id.Addr().AsSlice(), Port: 5000})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = from.space.Do(func() (err error) {
+		out, err = net.DialUDP("udp6", nil, &net.UDPAddr{IP: to.id.Addr().AsSlice(), Port: 5000})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { in.Close(); out.Close() })
+	go func() {
+		b := make([]byte, 100)
+		for {
+			if _, err := in.Read(b); err != nil {
+				return
+			}
+			now := time.Now().UnixNano()
+			if last := s.last.Swap(now); last != 0 && now-last > s.longest.Load() {
+				s.longest.Store(now - last)
+			}
+			s.received.Add(1)
+		}
+	}()
+	go func() {
+		for i := 0; ; i++ {
+			if _, err := fmt.Fprintf(out, "%d", i); err != nil && strings.Contains(err.Error(), "closed") {
+				return
+			}
+			time.Sleep(2 * time.Millisecond)
+		}
+	}()
+	return s
+}
+
+// flows waits until n more datagrams have arrived.
+func (s *stream) flows(t *testing.T, n int64) {
+	t.Helper()
+	want := s.received.Load() + n
+	eventually(t, fmt.Sprintf("%d datagrams", want), func() bool { return s.received.Load() >= want })
+}
+
+func TestNodesWithoutAControllerCarryAndRepair(t *testing.T) {
+	w := newWorld(t)
+	w.startAll()
+	west, east := w.hosts["west"], w.hosts["east"]
+	eventually(t, "the allocated path in use both ways", func() bool { return west.using(t) == "north" && east.using(t) == "north" })
+	s := startStream(t, west, east)
+	s.flows(t, 200)
+
+	// A fibre is cut where no interface of an edge sees it, and where the hub
+	// that does see it has a backup only for shortest paths, not for the carrier.
+	s.longest.Store(0)
+	cut := time.Now()
+	w.hosts["north"].space.IP(t, "link set to-e down")
+	s.flows(t, 200)
+	t.Logf("the longest silence around the cut was %v", time.Duration(s.longest.Load()))
+
+	// Now nothing passes north any more.
+	w.hosts["north"].space.IP(t, "link set to-w down")
+	eventually(t, "traffic on the southern path", func() bool { return west.using(t) == "south" && east.using(t) == "south" })
+	s.flows(t, 200)
+	p := west.paths(t)
+	last := p.Switches[len(p.Switches)-1]
+	if last.At.Before(cut) || last.Hops[2] != "south" || last.SilentMillis <= 0 {
+		t.Errorf("the latest switch is %+v, want one to the south after the cut", last)
+	}
+	t.Logf("switched %v after silence of %d ms (%s)", last.Hops, last.SilentMillis, last.Why)
+
+	// The fibre is mended: traffic goes back after a while.
+	w.hosts["north"].space.IP(t, "link set to-e up")
+	w.hosts["north"].space.IP(t, "link set to-w up")
+	eventually(t, "traffic back on the northern path", func() bool { return west.using(t) == "north" })
+	s.flows(t, 100)
+
+	// Every packet was counted once, at both ends, under its reservation.
+	var status Status
+	eventually(t, "the counts at both ends", func() bool {
+		var a, b Status
+		if west.get("/local/status", &a) != nil || east.get("/local/status", &b) != nil {
+			return false
+		}
+		status = a
+		i := slices.IndexFunc(a.Usage, func(c southbound.Count) bool { return c.Reservation == 1 })
+		j := slices.IndexFunc(b.Usage, func(c southbound.Count) bool { return c.Reservation == 1 })
+		return i >= 0 && j >= 0 && a.Usage[i].SentPackets > 0 && b.Usage[j].ReceivedPackets > 0 && b.Usage[j].ReceivedPackets <= a.Usage[i].SentPackets
+	})
+	if status.Controller.Connected || status.Generation != 1 {
+		t.Errorf("status says %+v, generation %d; want no controller and generation 1", status.Controller, status.Generation)
+	}
+}
+
+// ours lists what carries our origin number in a host's namespace.
+func (h *host) ours(t *testing.T) *kernel.Plan {
+	t.Helper()
+	var p *kernel.Plan
+	err := h.space.Do(func() error {
+		k, err := kernel.Open("")
+		if err != nil {
+			return err
+		}
+		defer k.Close()
+		p, err = k.Present()
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestAKilledBackboneNodeGoesOnCarrying(t *testing.T) {
+	w := newWorld(t)
+	w.startAll()
+	west, east, hub := w.hosts["west"], w.hosts["east"], w.hosts["north"]
+	eventually(t, "the allocated path", func() bool { return west.using(t) == "north" && east.using(t) == "north" })
+	s := startStream(t, west, east)
+	s.flows(t, 100)
+
+	hub.stop(t, syscall.SIGKILL)
+	s.flows(t, 300) // 600 ms: longer than any probe's patience
+	if got := west.using(t); got != "north" {
+		t.Errorf("after its program was killed the hub is no longer used: %q", got)
+	}
+	before := hub.ours(t)
+	hub.start(t)
+	eventually(t, "the restarted hub", func() bool { var st Status; return hub.get("/local/status", &st) == nil && st.Applied == 1 })
+	s.flows(t, 300)
+	if len(west.paths(t).Switches) != 1 {
+		t.Errorf("traffic moved while the hub's program was killed and started again: %+v", west.paths(t).Switches)
+	}
+	after := hub.ours(t)
+	if !slices.Equal(before.Routes, after.Routes) || len(after.Routes) == 0 {
+		t.Errorf("routes before the restart %v, after it %v", before.Routes, after.Routes)
+	}
+}
+
+func TestACleanExitLeavesNothing(t *testing.T) {
+	w := newWorld(t)
+	dump := func(h *host) string {
+		var out []string
+		for _, line := range []string{"-6 route show table all", "-6 addr show dev lo", "-o link show"} {
+			text, err := h.space.Run("ip", strings.Fields(line)...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for l := range strings.Lines(text) {
+				// What the kernel does by itself for link-local addresses may
+				// come a moment later.
+				if !strings.Contains(l, "fe80") && !strings.Contains(l, "ff00") && !strings.Contains(l, "@") {
+					out = append(out, l)
+				}
+			}
+		}
+		slices.Sort(out)
+		return strings.Join(out, "")
+	}
+	before := map[string]string{}
+	for name, h := range w.hosts {
+		before[name] = dump(h)
+	}
+	w.startAll()
+	eventually(t, "the allocated path", func() bool { return w.hosts["west"].using(t) == "north" })
+	for _, name := range []string{"west", "w"} {
+		h := w.hosts[name]
+		if dump(h) == before[name] {
+			t.Fatalf("%s changed nothing", name)
+		}
+		if err := h.stop(t, syscall.SIGTERM); err != nil {
+			t.Errorf("%s ended with %v", name, err)
+		}
+		if got := dump(h); got != before[name] {
+			t.Errorf("%s left something.\nbefore:\n%s\nafter:\n%s", name, before[name], got)
+		}
+	}
+	// What a killed node left, Remove removes.
+	h := w.hosts["e"]
+	h.stop(t, syscall.SIGKILL)
+	if dump(h) == before["e"] {
+		t.Error("a killed backbone node left nothing to remove, so this test shows nothing")
+	}
+	if err := h.space.Do(func() error { return Remove(h.state) }); err != nil {
+		t.Error(err)
+	}
+	if got := dump(h); got != before["e"] {
+		t.Errorf("Remove left something.\nbefore:\n%s\nafter:\n%s", before["e"], got)
+	}
+}
+
+func TestAnIdentifierNobodyGrantedIsUnreachable(t *testing.T) {
+	w := newWorld(t)
+	w.startAll()
+	west := w.hosts["west"]
+	eventually(t, "the allocated path", func() bool { return west.using(t) == "north" })
+	err := west.space.Do(func() error {
+		c, err := net.DialTimeout("tcp6", netip.AddrPortFrom(netip.MustParseAddr("3fff:d55:1:2:2c21:1:2:3"), 80).String(), 5*time.Second)
+		if err == nil {
+			io.Copy(io.Discard, c)
+			c.Close()
+		}
+		return err
+	})
+	if err == nil || !strings.Contains(err.Error(), "unreachable") && !strings.Contains(err.Error(), "no route") {
+		t.Errorf("dialling an identifier without a grant: %v; want it refused at once by the host itself", err)
+	}
+}
