@@ -34,6 +34,9 @@ type engine struct {
 	liveOf                 []int32   // by class: its place in the master or its fate
 	classMass, classWeight []float64
 	patPrice               []float64
+	dist                   []float64 // by demand: its least price; filled where not nil
+	top                    float64   // level problems: where the level ends at the latest
+	topPrice               float64   // and the price of that row
 }
 
 // find is what pricing one source turned up.
@@ -129,6 +132,9 @@ func (e *engine) priceSource(t *priceTree, out *finder, k int, f *find, limit, t
 	t.grow(e.net, w.sources[k], e.cost, e.price, limit)
 	for d := w.from[k]; d < w.from[k+1]; d++ {
 		p := t.price[w.dst[d]]
+		if e.dist != nil {
+			e.dist[d] = p
+		}
 		if math.IsInf(p, 1) && math.IsInf(t.dist[w.dst[d]], 1) {
 			if first {
 				f.unreached++
@@ -218,7 +224,13 @@ func (e *engine) gatherClasses(window float64) bool {
 			ip.pull = append(ip.pull, mass[k])
 		} else {
 			ip.weight = append(ip.weight, weight[k])
-			ip.pull = append(ip.pull, weight[k])
+			ip.pull = append(ip.pull, weight[k]+mass[k]/ip.t)
+		}
+	}
+	if weight != nil {
+		e.addCeiling()
+		for len(base) < c.patterns.len() {
+			base = append(base, 0)
 		}
 	}
 	ip.patT = base
@@ -230,14 +242,36 @@ func (e *engine) gatherClasses(window float64) bool {
 
 	ip.capacity = cleared(ip.capacity, ip.rows)
 	ip.gather(base, ip.capacity)
+	if weight != nil {
+		ip.capacity[ip.rows-1] = e.top * ip.weight[len(ip.weight)-1]
+	}
 	for r, l := range c.rows {
 		ip.capacity[r] = e.net.capacity[l] - ip.capacity[r]
-		if ip.capacity[r] < 0.01*e.net.capacity[l] {
-			return false
+		if least := 0.01 * e.net.capacity[l]; ip.capacity[r] < least {
+			if e.refuse {
+				return false
+			}
+			ip.capacity[r] = math.Max(ip.capacity[r], 1e-9*e.net.capacity[l])
 		}
 	}
 	ip.resize(len(e.trees))
 	return true
+}
+
+// addCeiling gives a level master one more row and a class that alone crosses it,
+// so that the level ends at top even where no link is tight.
+func (e *engine) addCeiling() {
+	ip := e.ip
+	total := 0.0
+	for _, w := range ip.weight {
+		total += w
+	}
+	ip.colPat = append(ip.colPat, e.cols.patterns.child(0, int32(ip.rows)))
+	ip.colAt = append(ip.colAt, int32(len(ip.colPat)))
+	ip.fixed = append(ip.fixed, 0)
+	w := math.Max(total/100, 1e-9)
+	ip.weight, ip.pull = append(ip.weight, w), append(ip.pull, w)
+	ip.rows++
 }
 
 func (e *engine) bestColumn(k int32) float64 {
@@ -297,7 +331,7 @@ func (e *engine) prune(window float64) {
 // valueClasses notes for every class what its best choice costs at the present prices.
 func (e *engine) valueClasses() {
 	c := e.cols
-	rowPrice := make([]float64, len(c.rows))
+	rowPrice := make([]float64, len(c.rows)+1)
 	for r, l := range c.rows {
 		rowPrice[r] = e.price[l]
 	}

@@ -598,7 +598,7 @@ func (ip *interior) approach(limit int) (steps int) {
 // what is free, and prices scaled so that the level's own dual constraint holds.
 // So rows, classes and duals all balance, and only the products are uneven.
 func (ip *interior) settle() {
-	for range 60 {
+	for range 12 {
 		ip.centre()
 		ip.balance(ip.qs)
 		worst := 0.0
@@ -608,7 +608,7 @@ func (ip *interior) settle() {
 		if worst <= 0.95 {
 			break
 		}
-		ip.t *= math.Max(0.3, 0.9/worst)
+		ip.t *= math.Max(0.5, 0.9/worst)
 	}
 	for e, c := range ip.capacity {
 		ip.f[e] = math.Max(0.02*c, ip.f[e]-ip.qs[e])

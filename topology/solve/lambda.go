@@ -12,7 +12,7 @@ func solveLambda(in *Instance, n *net, w *workload, o Options) (*Allocation, err
 		total += m
 	}
 	e.weight, e.fixed = w.mass, make([]float64, len(w.mass))
-	s := &descent{e: e, o: o, scale: 1, best: make([]float64, n.links), bound: math.Inf(1), fall: 0.2, mix: 1}
+	s := &descent{e: e, o: o, scale: 1, best: make([]float64, n.links), bound: math.Inf(1), fall: 0.2, mix: 1, wide: 1, least: math.Inf(1)}
 	s.begin(in)
 	zero := &Allocation{Objective: MaxLambda, Unserved: s.unserved}
 	if s.unserved > 0 {
@@ -22,6 +22,7 @@ func solveLambda(in *Instance, n *net, w *workload, o Options) (*Allocation, err
 		return zero, nil
 	}
 	e.ip.mu = firstMu
+	e.top = 1
 	// The level at which the first paths just fit is the start.
 	e.ip.t = 1
 	e.allOnNewest()
@@ -61,6 +62,7 @@ func (e *engine) raise(in *Instance, s *descent, total float64) (*Allocation, er
 			for l := range e.price {
 				e.price[l] *= total / p.value
 			}
+			e.topPrice *= total / p.value
 		}
 		s.learn(bound)
 		s.value = level

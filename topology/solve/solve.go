@@ -79,7 +79,9 @@ type descent struct {
 	fall     float64
 	mix      float64 // how far to go from the best prices towards the master's
 	round    int
-	stale    int // rounds since the bound last became better
+	stale    int // rounds since the gap last fell by half
+	least    float64
+	wide     float64 // factor on the window: pruning may throw out what the next round needs
 	unserved int
 }
 
@@ -87,7 +89,7 @@ type descent struct {
 // its prices in e.price, mixed with the best known ones.
 func (s *descent) masterRound() (startMu, imbalance float64) {
 	e, ip := s.e, s.e.ip
-	window := math.Min(2, math.Max(1e-6, windowMu*ip.mu))
+	window := math.Min(2, math.Max(1e-6, windowMu*s.wide*ip.mu))
 	if !e.refuse {
 		window = math.Inf(1) // prices of a level have no natural scale to measure by
 	}
@@ -97,6 +99,9 @@ func (s *descent) masterRound() (startMu, imbalance float64) {
 	ip.y = grown(ip.y, ip.rows)
 	for r, l := range e.cols.rows {
 		ip.y[r] = math.Max(e.price[l], ip.mu*ip.omega/e.net.capacity[l])
+	}
+	if !e.refuse {
+		ip.y[ip.rows-1] = math.Max(e.topPrice, ip.mu*ip.omega/ip.capacity[ip.rows-1])
 	}
 	startMu = ip.mu
 	if len(ip.fixed) == 0 {
@@ -108,7 +113,11 @@ func (s *descent) masterRound() (startMu, imbalance float64) {
 	} else {
 		ip.settle()
 	}
-	for range stepsMax {
+	steps := stepsMax
+	if !e.refuse {
+		steps = 30
+	}
+	for range steps {
 		p, d, ok := ip.step(startMu * s.fall)
 		if !ok || p > 0.9 && d > 0.9 && ip.mu < 1.5*startMu*s.fall {
 			break
@@ -125,6 +134,9 @@ func (s *descent) masterRound() (startMu, imbalance float64) {
 		}
 		e.price[l] = y
 	}
+	if !e.refuse {
+		e.topPrice = ip.y[ip.rows-1]
+	}
 	if s.mix < 1 {
 		for l := range e.price {
 			e.price[l] = s.best[l] + s.mix*(e.price[l]-s.best[l])
@@ -135,11 +147,7 @@ func (s *descent) masterRound() (startMu, imbalance float64) {
 
 // learn takes in a new bound.
 func (s *descent) learn(bound float64) {
-	s.stale++
 	if bound <= s.bound*(1+1e-9) {
-		if bound < s.bound*(1-1e-6) {
-			s.stale = 0
-		}
 		s.bound = bound
 		copy(s.best, s.e.price)
 		s.mix = 1
@@ -160,8 +168,13 @@ func (s *descent) nextMu(gap, startMu, imbalance float64, rows int) {
 		gap = math.Max(gap, startMu)
 	}
 	s.e.ip.mu = math.Min(firstMu, math.Max(s.e.ip.mu, gapToMu*gap))
-	if s.stale >= 5 { // lost: back to where prices are smooth
-		s.e.ip.mu = math.Min(firstMu, 10*s.e.ip.mu)
+	// Where rounds come and go without getting anywhere, columns that one round
+	// prunes are those that the next one needs: prune less.
+	if s.stale++; gap < 0.5*s.least {
+		s.least, s.stale = gap, 0
+	}
+	if s.stale >= 3 {
+		s.wide *= 8
 		s.stale = 0
 	}
 }
@@ -183,7 +196,7 @@ func solveFlow(in *Instance, n *net, w *workload, o Options) (*Allocation, error
 	for _, m := range w.mass {
 		total += m
 	}
-	s := &descent{e: e, o: o, scale: 1, best: make([]float64, n.links), bound: total, fall: 0.2, mix: 1}
+	s := &descent{e: e, o: o, scale: 1, best: make([]float64, n.links), bound: total, fall: 0.2, mix: 1, wide: 1, least: math.Inf(1)}
 	e.ip.mu = firstMu
 	s.begin(in)
 	e.allOnNewest()
