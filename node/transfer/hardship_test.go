@@ -356,6 +356,43 @@ func TestAcknowledgementsAreCumulativeAndBelieved(t *testing.T) {
 	if err := l.open(fmt.Sprintf("%032x", 1<<20), other, data, Terms{}, 0, now); err != nil {
 		t.Errorf("and so another could not begin one: %v", err)
 	}
+	if err := l.open(fmt.Sprintf("%032x", 1<<20+1), src, data, Terms{}, 0, now.Add(abandonedAfter)); err != nil {
+		t.Errorf("a day later: %v", err)
+	}
+}
+
+// The receiver hears that its transfer is done only when the holder's books
+// are safe.
+func TestEndOfATransferIsKeptBeforeItIsAnswered(t *testing.T) {
+	o, r := publish(t, map[string][]byte{"f": pattern(1, 100_000)})
+	h := serve(t, o)
+	var tries atomic.Int64
+	var kept []Served
+	h.Server.opts.Keep = func() error {
+		if tries.Add(1) == 1 {
+			return syscall.ENOSPC
+		}
+		kept = h.Deliveries()
+		return nil
+	}
+	l := h.local(t)
+	opts := h.options(t, l, t.TempDir())
+	opts.wait = time.Millisecond
+	if _, err := Get(context.Background(), opts); err != nil {
+		t.Fatal(err)
+	}
+	if tries.Load() != 2 || len(kept) != 1 || !kept[0].Done || kept[0].ContentBytes != uint64(r.Length) {
+		t.Errorf("after %d tries kept %+v", tries.Load(), kept)
+	}
+	equalEnds(t, h, l, r.Length)
+	// What was kept is what the next process knows.
+	again := NewServer(ServerOptions{})
+	again.Restore(append(kept, Served{Delivery: southbound.Delivery{Transfer: newTransferID()}, OneSided: true}))
+	for _, d := range again.Deliveries() {
+		if !d.Done {
+			t.Errorf("%+v has no connection that could end it", d)
+		}
+	}
 }
 
 func TestGetNeverOverwritesWhatIsThere(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 const (
 	// maxOpenTransfers is how many unfinished transfers one source may have.
 	maxOpenTransfers = 1024
+	abandonedAfter   = 24 * time.Hour
 	transferIDDigits = 32
 )
 
@@ -34,6 +35,7 @@ type account struct {
 	delivery    southbound.Delivery // ContentBytes is what was acknowledged
 	served      map[int]*ranges     // by index of the file in the manifest
 	servedBytes uint64              // distinct
+	touched     time.Time           // last request
 	// restored means that an earlier process served some of it, and how much
 	// is not known here: acknowledgements are then bounded by the dataset's
 	// length alone. Believing the receiver is safe: it speaks against its own
@@ -80,31 +82,42 @@ func (l *ledger) open(id string, source netip.Addr, data dssn.DataID, terms Term
 			return fmt.Errorf("transfer %s belongs to another receiver or dataset: begin a transfer of your own", id)
 		}
 		a.delivery.Peer, a.delivery.Reservation = terms.Peer, terms.Reservation
+		a.touched = now
 		return nil
 	}
-	if err := l.roomLocked(source); err != nil {
+	if err := l.roomLocked(source, now); err != nil {
 		return err
 	}
 	l.beginLocked(id, source, data, terms, now).restored = verified > 0
 	return nil
 }
 
-// roomLocked refuses sources that begin transfers and never finish them.
-func (l *ledger) roomLocked(source netip.Addr) error {
+// roomLocked refuses sources that begin transfers and never finish them; the
+// one untouched for longest makes room if that is a day or more. What was
+// acknowledged of it has been reported long ago.
+func (l *ledger) roomLocked(source netip.Addr, now time.Time) error {
 	open := 0
+	var oldest *account
 	for _, a := range l.transfers {
 		if a.source == source && !a.delivery.Done {
 			open++
+			if oldest == nil || a.touched.Before(oldest.touched) {
+				oldest = a
+			}
 		}
 	}
-	if open >= maxOpenTransfers {
+	if open < maxOpenTransfers {
+		return nil
+	}
+	if now.Sub(oldest.touched) < abandonedAfter {
 		return fmt.Errorf("%s has %d unfinished transfers: finish some of them first", source, open)
 	}
+	delete(l.transfers, oldest.delivery.Transfer)
 	return nil
 }
 
 func (l *ledger) beginLocked(id string, source netip.Addr, data dssn.DataID, terms Terms, now time.Time) *account {
-	a := &account{source: source, served: map[int]*ranges{}, delivery: southbound.Delivery{
+	a := &account{source: source, touched: now, served: map[int]*ranges{}, delivery: southbound.Delivery{
 		Transfer: id, End: southbound.EndHolder, Data: data, Peer: terms.Peer,
 		Reservation: terms.Reservation, Started: now, Updated: now,
 	}}
@@ -143,7 +156,7 @@ func (l *ledger) acknowledge(id string, source netip.Addr, data dssn.DataID, ter
 	defer l.mu.Unlock()
 	a := l.transfers[id]
 	if a == nil {
-		if err := l.roomLocked(source); err != nil {
+		if err := l.roomLocked(source, now); err != nil {
 			return 0, err
 		}
 		a = l.beginLocked(id, source, data, terms, now)
@@ -216,8 +229,9 @@ func (l *ledger) restore(list []Served) {
 		if _, ok := l.transfers[s.Transfer]; ok || CheckTransferID(s.Transfer) != nil {
 			continue
 		}
+		s.Done = s.Done || s.OneSided // its connection died with that process
 		l.transfers[s.Transfer] = &account{source: s.Source, delivery: s.Delivery, served: map[int]*ranges{},
-			servedBytes: s.ServedBytes, restored: true, stock: s.OneSided}
+			servedBytes: s.ServedBytes, touched: s.Updated, restored: true, stock: s.OneSided}
 	}
 }
 

@@ -195,6 +195,13 @@ func (q *request) acknowledge(id string) {
 		problem(q.w, http.StatusConflict, err.Error())
 		return
 	}
+	if a.Done && q.opts.Keep != nil {
+		if err := q.opts.Keep(); err != nil {
+			q.opts.Logger.Error("the end of a transfer cannot be kept", "transfer", id, "err", err)
+			problem(q.w, http.StatusServiceUnavailable, "the holder cannot keep its books now: acknowledge again in a moment")
+			return
+		}
+	}
 	q.w.Header().Set("Content-Type", "application/json")
 	json.NewEncoder(q.w).Encode(acknowledgement{ContentBytes: n, Done: a.Done})
 }

@@ -26,6 +26,11 @@ type ServerOptions struct {
 	// is one sentence and becomes the 403's detail. Required: there is no
 	// default that lets anybody in.
 	Admit func(source netip.Addr, data dssn.DataID) (Terms, error)
+	// Keep makes what Deliveries returns durable. It is called before an
+	// acknowledgement that ends a transfer is answered: the receiver goes away
+	// after the answer and will not repeat it. After an error the receiver is
+	// asked to try again. Nil keeps nothing.
+	Keep func() error
 	// Now is time.Now if nil.
 	Now func() time.Time
 	// Logger is slog.Default() if nil.
