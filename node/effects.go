@@ -280,15 +280,16 @@ func (n *running) reportAll(ctx context.Context) {
 	}
 }
 
-func (n *running) reportUsage() {
+func (n *running) reportUsage() error {
 	r, err := n.usage.report(n.now())
 	if err != nil {
 		n.log.Error("usage not kept: nothing is reported until it can be", "err", err)
-		return
+		return err
 	}
 	if r != nil {
 		n.uplink.send(southbound.Up{Usage: r})
 	}
+	return nil
 }
 
 func (n *running) saveCertificate(der []byte) error {

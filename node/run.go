@@ -266,7 +266,7 @@ func (n *running) openHost(o Options) (err error) {
 		return err
 	}
 	n.engine, n.usage.engine = e, e
-	n.server = transfer.NewServer(transfer.ServerOptions{Admit: n.admission.admit, Logger: n.log})
+	n.server = transfer.NewServer(transfer.ServerOptions{Admit: n.admission.admit, Keep: n.reportUsage, Logger: n.log})
 	n.usage.server = n.server
 	n.usage.restore()
 	offerings, problems := n.state.loadOfferings()
