@@ -108,3 +108,10 @@ func (w *Worker) want(p *session.Peer) {
 	p.Asked, p.AskedAt = true, w.now
 	w.control.Want(p)
 }
+
+// SetOutside moves the worker to another outside port. The caller closes the
+// old one.
+func (w *Worker) SetOutside(o Outside) {
+	w.flush()
+	w.outside = o
+}

@@ -198,3 +198,15 @@ func iovec(b []byte) unix.Iovec {
 	v.SetLen(len(b))
 	return v
 }
+
+// nameOf returns the name of a TUN that is not taken over yet.
+func nameOf(file *os.File) (string, error) {
+	raw, err := file.SyscallConn()
+	if err != nil {
+		return "", err
+	}
+	r, _ := unix.NewIfreq("")
+	var ioErr error
+	err = raw.Control(func(fd uintptr) { ioErr = unix.IoctlIfreq(int(fd), unix.TUNGETIFF, r) })
+	return r.Name(), errors.Join(err, ioErr)
+}
