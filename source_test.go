@@ -26,6 +26,8 @@ var cores = []string{
 	"topology",
 	"topology/paths",
 	"controller/southbound",
+	"controller/core",
+	"controller/ledger",
 }
 
 // impure are the imports that a core cannot have, with the reason.

@@ -119,7 +119,7 @@ func (x *step) grant(in *Grant) (*northbound.Grant, error) {
 	q.Data = q.Data.Masked()
 	owner := x.owner(q.Data)
 	if owner == nil {
-		return nil, refuse(Unknown, "%s belongs to no institution here: take an identifier from `dssn dataset list`", q.Data)
+		return nil, refuse(Unknown, "%s belongs to no institution here: take an identifier from `dssn datasets`", q.Data)
 	}
 	if !in.By.Operator && in.By.Institution != owner.Name {
 		return nil, refuse(Denied, "%s belongs to %s: only its owner can grant it", q.Data, owner.Name)
@@ -127,7 +127,7 @@ func (x *step) grant(in *Grant) (*northbound.Grant, error) {
 	if q.Data.Bits() == 128 {
 		id, err := dssn.DataIDFromAddr(q.Data.Addr())
 		if err != nil || x.s.Datasets[id] == nil {
-			return nil, refuse(Unknown, "%s is not in the catalogue: publish it first, or check it in `dssn dataset list`", q.Data.Addr())
+			return nil, refuse(Unknown, "%s is not in the catalogue: publish it first, or check it in `dssn datasets`", q.Data.Addr())
 		}
 	}
 	to, node, err := x.party(q.To)
@@ -161,7 +161,7 @@ func prefixText(p netip.Prefix) string {
 func (x *step) revoke(in *Revoke) (*northbound.Grant, error) {
 	g := x.s.Grants[in.ID]
 	if g == nil {
-		return nil, refuse(Unknown, "no grant is called %q: see `dssn dataset show`", in.ID)
+		return nil, refuse(Unknown, "no grant is called %q: take it from the answer of `dssn grant`", in.ID)
 	}
 	if !in.By.Operator && in.By.Institution != g.Owner {
 		return nil, refuse(Denied, "the grant %s was given by %s: only its owner can revoke it", g.ID, g.Owner)

@@ -90,7 +90,7 @@ func (c *Core) consider(now time.Time, by Principal, q northbound.ReservationReq
 }
 
 func (c *Core) unknownData(id dssn.DataID) error {
-	return refuse(Unknown, "%s is not in the catalogue: check the identifier, or see `dssn dataset list`", id)
+	return refuse(Unknown, "%s is not in the catalogue: check the identifier, or see `dssn datasets`", id)
 }
 
 func (c *Core) noGrant(node, inst string, d *northbound.Dataset) error {
@@ -167,7 +167,7 @@ func (x *step) takePath(ingress, egress string, p paths.Path) {
 func (x *step) mine(by Principal, id dssn.ReservationID) (*Reservation, error) {
 	r := x.s.Reservations[id]
 	if r == nil {
-		return nil, refuse(Unknown, "no reservation is called %s: see `dssn reserve list`", id)
+		return nil, refuse(Unknown, "no reservation is called %s: see `dssn reservations`", id)
 	}
 	if !by.Operator && by.Institution != r.Institution {
 		return nil, refuse(Denied, "the reservation %s belongs to %s: ask them", id, r.Institution)

@@ -107,7 +107,7 @@ func (c *Core) Reservations(by Principal) (out []northbound.Reservation) {
 func (c *Core) Reservation(by Principal, id dssn.ReservationID) (northbound.Reservation, error) {
 	r := c.s.Reservations[id]
 	if r == nil || !mayRead(by, r.Institution) {
-		return northbound.Reservation{}, refuse(Unknown, "no reservation of yours is called %s: see `dssn reserve list`", id)
+		return northbound.Reservation{}, refuse(Unknown, "no reservation of yours is called %s: see `dssn reservations`", id)
 	}
 	return *c.view(r), nil
 }

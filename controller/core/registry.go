@@ -131,7 +131,7 @@ func (x *step) createToken(in *CreateToken) (*northbound.Token, error) {
 		return nil, refuse(Invalid, "the token has no proper identifier and hash: ask again")
 	}
 	if n := x.s.Nodes[q.Node]; n != nil {
-		return nil, refuse(Conflict, "the node %s has already joined: choose another name, or remove it with `dssn node remove %s`", q.Node, q.Node)
+		return nil, refuse(Conflict, "the node %s has already joined: choose another name, or ask the operator to remove that node", q.Node)
 	}
 	t := &Token{Hash: bytes.Clone(in.Hash), Node: q.Node, Role: q.Role, Institution: q.Institution, Access: q.Access, SID: q.SID}
 	base, _ := topology.Read([]byte(x.s.Topology))

@@ -1,0 +1,256 @@
+package controller_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"dssn"
+	"dssn/controller"
+	"dssn/controller/controllertest"
+	"dssn/controller/evidence"
+	"dssn/controller/northbound"
+	"dssn/controller/southbound"
+)
+
+// square is a ring of four hubs: two disjoint ways between any two.
+const square = `{"format":"te-topology/1","name":"square","nodes":[
+{"name":"a","sid":"11"},{"name":"b","sid":"12"},{"name":"c","sid":"13"},{"name":"d","sid":"14"}],"links":[
+{"src":0,"dst":1,"bps":10000000000,"latency_us":1000},{"src":1,"dst":0,"bps":10000000000,"latency_us":1000},
+{"src":1,"dst":2,"bps":10000000000,"latency_us":1000},{"src":2,"dst":1,"bps":10000000000,"latency_us":1000},
+{"src":0,"dst":3,"bps":4000000000,"latency_us":2000},{"src":3,"dst":0,"bps":4000000000,"latency_us":2000},
+{"src":3,"dst":2,"bps":4000000000,"latency_us":2000},{"src":2,"dst":3,"bps":4000000000,"latency_us":2000}]}`
+
+// running is a controller in this process.
+type running struct {
+	t      *testing.T
+	state  string
+	url    string
+	op     *northbound.Client
+	cancel context.CancelFunc
+	ended  chan error
+	listen string
+}
+
+func start(t *testing.T, state, listen string) *running {
+	t.Helper()
+	topology := filepath.Join(state, "topology.json")
+	if err := os.WriteFile(topology, []byte(square), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	r := &running{t: t, state: state, cancel: cancel, ended: make(chan error, 1)}
+	ready := make(chan []string, 1)
+	go func() {
+		r.ended <- controller.Run(ctx, controller.Options{State: state, Listen: []string{listen}, Topology: topology,
+			Logger: slog.New(slog.DiscardHandler), Ready: func(urls []string) { ready <- urls }})
+	}()
+	select {
+	case urls := <-ready:
+		r.url = urls[0]
+	case err := <-r.ended:
+		t.Fatalf("the controller ended: %v", err)
+	}
+	r.listen = r.url[len("https://"):]
+	r.op = northbound.NewUnixClient(filepath.Join(state, controller.SocketName))
+	t.Cleanup(r.stop)
+	return r
+}
+
+func (r *running) stop() {
+	if r.cancel == nil {
+		return
+	}
+	r.op.Close()
+	r.cancel()
+	r.cancel = nil
+	if err := <-r.ended; err != nil {
+		r.t.Errorf("the controller ended with %v", err)
+	}
+}
+
+func (r *running) join(ctx context.Context, name string, role southbound.Role, institution string) *controllertest.Node {
+	r.t.Helper()
+	tok, err := r.op.CreateToken(ctx, northbound.TokenRequest{Node: name, Role: role, Institution: institution})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	n, err := controllertest.Join(ctx, r.url, tok.Token)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if err := n.Attach(ctx); err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(n.Close)
+	return n
+}
+
+// world is a square of hubs with a terminal at a and one at c.
+type world struct {
+	*running
+	hubs             map[string]*controllertest.Node
+	holder, consumer *controllertest.Node
+}
+
+func newWorld(t *testing.T, ctx context.Context) *world {
+	t.Helper()
+	w := &world{running: start(t, t.TempDir(), "[::1]:0"), hubs: map[string]*controllertest.Node{}}
+	for _, i := range []string{"north", "south"} {
+		if _, err := w.op.AddInstitution(ctx, northbound.InstitutionRequest{Name: i}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, h := range []string{"a", "b", "c", "d"} {
+		w.hubs[h] = w.join(ctx, h, southbound.RoleBackbone, "")
+	}
+	w.holder = w.join(ctx, "north-1", southbound.RoleTerminal, "north")
+	w.consumer = w.join(ctx, "south-1", southbound.RoleTerminal, "south")
+	w.see(w.hubs["a"], "b", "d", "north-1")
+	w.see(w.hubs["b"], "a", "c")
+	w.see(w.hubs["c"], "b", "d", "south-1")
+	w.see(w.hubs["d"], "a", "c")
+	w.see(w.holder, "a")
+	w.see(w.consumer, "c")
+	return w
+}
+
+func (w *world) see(n *controllertest.Node, names ...string) {
+	w.t.Helper()
+	if err := n.Sees(names...); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func must[T any](v T, err error) func(t *testing.T) T {
+	return func(t *testing.T) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+func status(t *testing.T, err error, want int) *northbound.Problem {
+	t.Helper()
+	var p *northbound.Problem
+	if !errors.As(err, &p) || p.Status != want {
+		t.Fatalf("got %v, want a problem with status %d", err, want)
+	}
+	return p
+}
+
+func TestFromTokenToReceipt(t *testing.T) {
+	leaked := goleak.IgnoreCurrent()
+	t.Cleanup(func() { goleak.VerifyNone(t, leaked) })
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	defer cancel()
+	w := newWorld(t, ctx)
+	rec := must(w.holder.Record("rain", 1<<30))(t)
+	d := must(w.holder.V1.Publish(ctx, northbound.PublishRequest{Record: rec}))(t)
+
+	p := status(t, second(w.consumer.V1.Resolve(ctx, rec.ID)), 403)
+	if want := "no grant covers " + rec.ID.String() + " for south-1: ask its owner north to run `dssn grant " + rec.ID.String() + " --to south --until TIME`"; p.Detail != want {
+		t.Errorf("the refusal says %q, want %q", p.Detail, want)
+	}
+	status(t, second(w.consumer.V1.Grant(ctx, northbound.GrantRequest{Data: rec.ID.Prefix(), To: "south", Until: time.Now().Add(time.Hour)})), 403)
+	must(w.holder.V1.Grant(ctx, northbound.GrantRequest{Data: rec.ID.Prefix(), To: "south", Until: time.Now().Add(time.Hour)}))(t)
+
+	a := must(w.consumer.Assigned(ctx, func(a *southbound.Assignment) bool { return len(a.Peers) == 1 && len(a.Peers[0].Paths) == 2 }))(t)
+	peer := a.Peers[0]
+	if !slices.Equal(peer.Paths[0].Hops, []string{"south-1", "c", "b", "a", "north-1"}) || !slices.Equal(peer.Paths[1].Hops, []string{"south-1", "c", "d", "a", "north-1"}) {
+		t.Errorf("paths are %v and %v", peer.Paths[0].Hops, peer.Paths[1].Hops)
+	}
+	if !slices.Contains(peer.Allowed, rec.ID.Prefix()) || !slices.Contains(peer.Allowed, w.holder.Node.DataID().Prefix()) {
+		t.Errorf("allowed are %v", peer.Allowed)
+	}
+	h := must(w.holder.Assigned(ctx, func(a *southbound.Assignment) bool { return len(a.Permits) == 1 && len(a.Peers) == 1 }))(t)
+	if !bytes.Equal(h.Peers[0].PresharedKey, peer.PresharedKey) || len(peer.PresharedKey) != 32 {
+		t.Error("the pre-shared keys of the two ends differ")
+	}
+
+	full := status(t, second(w.consumer.V1.Reserve(ctx, northbound.ReservationRequest{Data: rec.ID, Committed: 40 * dssn.Gbps, Class: dssn.ClassElastic})), 409)
+	if full.Bottleneck == "" || full.BestOffer != 10*dssn.Gbps {
+		t.Errorf("the refusal names %q and offers %s", full.Bottleneck, full.BestOffer)
+	}
+	r := must(w.consumer.V1.Reserve(ctx, northbound.ReservationRequest{Data: rec.ID, Committed: dssn.Gbps, Ceiling: 4 * dssn.Gbps, Class: dssn.ClassElastic}))(t)
+	if r.State != northbound.StateActive || r.Allocated != 4*dssn.Gbps || r.Ingress != "north-1" {
+		t.Errorf("reserved: %+v", r)
+	}
+	must(w.holder.Assigned(ctx, func(a *southbound.Assignment) bool {
+		return slices.ContainsFunc(a.Meters, func(m southbound.Meter) bool {
+			return m.Reservation == r.ID && m.Ingress && m.Allocated == 4*dssn.Gbps
+		})
+	}))(t)
+
+	// A fibre is cut: the pair moves to the other way round.
+	w.see(w.hubs["b"], "c")
+	must(w.holder.Assigned(ctx, func(a *southbound.Assignment) bool {
+		return len(a.Peers) == 1 && slices.Equal(a.Peers[0].Paths[0].Hops, []string{"north-1", "a", "d", "c", "south-1"})
+	}))(t)
+
+	// The controller dies and comes back: what was committed is there.
+	before := must(w.op.Status(ctx))(t)
+	w.stop()
+	w.running = start(t, w.state, w.listen)
+	after := must(w.op.Status(ctx))(t)
+	if before.StateHash != after.StateHash || before.LogSize != after.LogSize {
+		t.Errorf("state %s with %d leaves became %s with %d", before.StateHash, before.LogSize, after.StateHash, after.LogSize)
+	}
+	for _, n := range []*controllertest.Node{w.holder, w.consumer} {
+		n.Close()
+		if err := n.Attach(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := must(w.consumer.V1.Reservation(ctx, r.ID))(t); got.State != northbound.StateActive || got.Committed != dssn.Gbps {
+		t.Errorf("after the restart: %+v", got)
+	}
+
+	const transfer = "00112233445566778899aabbccddeeff"
+	report := func(n *controllertest.Node, end southbound.DeliveryEnd, peer dssn.NodeID, c southbound.Count, bytes uint64) {
+		t.Helper()
+		u := &southbound.Usage{Epoch: "0123456789abcdef", Sequence: 7, At: time.Now(), Counts: []southbound.Count{c},
+			Deliveries: []southbound.Delivery{{Transfer: transfer, End: end, Data: rec.ID, Peer: peer, Reservation: r.ID, ContentBytes: bytes, Started: time.Now(), Done: true}}}
+		for range 2 { // a repeated report changes nothing
+			if err := n.Send(&southbound.Up{Usage: u}); err != nil {
+				t.Fatal(err)
+			}
+			must(n.Until(ctx, func(d *southbound.Down) bool { return d.UsageAck != nil && d.UsageAck.Sequence == 7 }))(t)
+		}
+	}
+	report(w.holder, southbound.EndHolder, w.consumer.Node, southbound.Count{Reservation: r.ID, SentPackets: 10, SentBytes: 15000}, 1<<30)
+	status(t, second(w.consumer.V1.Receipt(ctx, transfer)), 409)
+	report(w.consumer, southbound.EndReceiver, w.holder.Node, southbound.Count{Reservation: r.ID, ReceivedPackets: 9, ReceivedBytes: 13500}, 1<<30)
+
+	u := must(w.consumer.V1.Usage(ctx))(t)
+	i := slices.IndexFunc(u.Reservations, func(x northbound.ReservationUsage) bool { return x.Reservation == r.ID })
+	if i < 0 || u.Reservations[i].LostPackets != 1 || u.Reservations[i].LostBytes != 1500 || len(u.Transfers) != 1 || u.Transfers[0].State != northbound.TransferSettled {
+		t.Errorf("usage is %+v", u)
+	}
+	bill := must(w.consumer.V1.Bill(ctx, "", time.Time{}, time.Time{}))(t)
+	if j := slices.IndexFunc(bill.Lines, func(l northbound.BillLine) bool { return l.Dimension == "verified-bytes" }); j < 0 || bill.Lines[j].Quantity != "1.073741824" || bill.Lines[j].Amount != "0.02147483648" || bill.Lines[j].Record != u.Transfers[0].Record.Hash {
+		t.Errorf("the bill is %+v", bill)
+	}
+	receipt := must(w.consumer.V1.Receipt(ctx, transfer))(t)
+	v := must(evidence.VerifyReceipt(receipt, w.consumer.LogKey))(t)
+	var body struct{ Record northbound.UsageRecord }
+	if err := json.Unmarshal(v.Body, &body); err != nil || body.Record.Bytes != 1<<30 || body.Record.Root != d.Record.Root.String() {
+		t.Errorf("the receipt says %s (%v)", v.Body, err)
+	}
+	if _, err := evidence.VerifyReceipt(bytes.Replace(receipt, []byte(`"index":`), []byte(`"index":1`), 1), w.consumer.LogKey); err == nil {
+		t.Error("a changed receipt was accepted")
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
