@@ -12,9 +12,6 @@ import (
 	"dssn/node/liveness"
 )
 
-// keepalive makes tunnels shake hands before the first packet needs them.
-const keepalive = 25 * time.Second
-
 const loopback = "lo"
 
 // kernelWanted computes the plan of the present state. Without always it is
@@ -149,18 +146,19 @@ func (w ways) routes(r southbound.Route, source netip.Addr) (out []kernel.Route)
 	return nil
 }
 
-// tables compiles the Assignment for the engine, with the peers that are ready.
+// tables compiles the Assignment for the engine, with the peers whose tunnels
+// may begin.
 func (c *Core) tables() *dataplane.Tables {
 	a := c.assignment
 	t := &dataplane.Tables{Generation: a.Generation, Block: c.self.Block}
 	for _, p := range a.Peers {
-		if !c.ready[p.SID] {
+		began, ok := c.tunnels[p.SID]
+		if !ok {
 			continue
 		}
-		d := dataplane.Peer{
-			Endpoint:  netip.AddrPortFrom(p.SID.Node(c.self.Block), p.Port),
-			Allowed:   p.Allowed,
-			Keepalive: keepalive,
+		d := dataplane.Peer{Endpoint: netip.AddrPortFrom(p.SID.Node(c.self.Block), p.Port), Allowed: p.Allowed}
+		if began.calls {
+			d.Keepalive = keepalive
 		}
 		copy(d.Key[:], p.TunnelKey)
 		copy(d.PresharedKey[:], p.PresharedKey)
@@ -176,15 +174,15 @@ func (c *Core) tables() *dataplane.Tables {
 	return t
 }
 
-func (c *Core) probeKeys() map[dssn.SID]*liveness.ProbeKey {
-	keys := map[dssn.SID]*liveness.ProbeKey{}
+func (c *Core) probePeers() map[dssn.SID]ProbePeer {
+	peers := map[dssn.SID]ProbePeer{}
 	for _, p := range c.assignment.Peers {
 		if len(p.PresharedKey) > 0 {
-			k := liveness.NewProbeKey(p.PresharedKey)
-			keys[p.SID] = &k
+			_, open := c.tunnels[p.SID]
+			peers[p.SID] = ProbePeer{liveness.NewProbeKey(p.PresharedKey), open}
 		}
 	}
-	return keys
+	return peers
 }
 
 // ways lists the paths of all peers for the machine of probes.

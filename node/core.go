@@ -62,11 +62,10 @@ type Core struct {
 	adopting   bool
 	nextAudit  time.Time
 	nextPaths  time.Time
-	// ready are the peers with which a tunnel can begin; see awaited.
-	ready     map[dssn.SID]bool
-	taken     time.Time // when the Assignment came
-	published Published
-	realised  Realised
+	tunnels    map[dssn.SID]tunnel // those that may begin; see tunnels.go
+	taken      time.Time           // when the Assignment came
+	published  Published
+	realised   Realised
 }
 
 // NewCore returns the core of a node that starts now.
@@ -97,7 +96,7 @@ func (c *Core) Step(now time.Time, in Input) []Effect {
 		if c.paths.Answered(now, in.Probe) {
 			out = c.pathsChanged(now, nil)
 		}
-		return append(out, c.awaited(now)...)
+		return append(out, c.begin(now, in.Probe.From, in.Probe.Open)...)
 	case Assigned:
 		return c.assigned(now, in)
 	case Attached:
@@ -123,7 +122,7 @@ func (c *Core) tick(now time.Time) (out []Effect) {
 	for _, p := range probes {
 		out = append(out, SendProbe{p})
 	}
-	out = append(out, c.awaited(now)...)
+	out = append(out, c.beginLate(now)...)
 	hellos, met := c.neighbours.Tick(now)
 	for _, h := range hellos {
 		out = append(out, SendHello{c.links[h.Interface].Index, h.Hello})
@@ -201,52 +200,11 @@ func (c *Core) assigned(now time.Time, in Assigned) []Effect {
 	if !in.FromDisk {
 		out = append(out, Persist{a})
 	}
-	out = append(out, SetProbeKeys{c.probeKeys()}, SetAdmission{a})
+	c.keepTunnels(now)
+	out = append(out, SetProbePeers{c.probePeers()}, SetAdmission{a})
 	out = append(out, c.kernelWanted(now, true)...)
 	out = append(out, c.pathsChanged(now, c.paths.Set(now, c.ways()))...)
-	c.keepReady()
 	return append(out, PublishTables{c.tables()})
-}
-
-// awaitPeer is how long a tunnel waits for the first answer of its peer's probes.
-const awaitPeer = time.Second
-
-// keepReady forgets peers that left, and takes those that need not be awaited.
-func (c *Core) keepReady() {
-	ready := map[dssn.SID]bool{}
-	for _, p := range c.assignment.Peers {
-		if c.ready[p.SID] || len(p.PresharedKey) == 0 {
-			ready[p.SID] = true
-		}
-	}
-	c.ready = ready
-}
-
-// awaited publishes peers that became ready. A tunnel begins when a probe has
-// shown that packets reach the other end and that it knows us, because a
-// handshake that is lost is tried again only after five seconds. A peer that
-// does not answer for awaitPeer is taken as it is.
-func (c *Core) awaited(now time.Time) []Effect {
-	if c.assignment == nil || len(c.ready) == len(c.assignment.Peers) {
-		return nil
-	}
-	answered := map[dssn.SID]bool{}
-	for _, s := range c.paths.Status() {
-		if s.Heard > 0 {
-			answered[s.Peer] = true
-		}
-	}
-	late := now.Sub(c.taken) >= awaitPeer
-	before := len(c.ready)
-	for _, p := range c.assignment.Peers {
-		if late || answered[p.SID] {
-			c.ready[p.SID] = true
-		}
-	}
-	if len(c.ready) == before {
-		return nil
-	}
-	return []Effect{PublishTables{c.tables()}}
 }
 
 // check reports why an Assignment cannot be acted on.
@@ -278,7 +236,7 @@ func (c *Core) applied() []Effect {
 		return nil
 	}
 	g := c.assignment.Generation
-	if c.published.Generation != g || c.realised.Generation != g || len(c.ready) != len(c.assignment.Peers) {
+	if c.published.Generation != g || c.realised.Generation != g || len(c.tunnels) != len(c.assignment.Peers) {
 		return nil
 	}
 	problem := c.published.Problem

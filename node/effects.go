@@ -30,8 +30,8 @@ func (n *running) carryOut(e Effect) {
 		err = n.steer.Set(e.To, e.Carrier.Addr())
 	case ClearCarrier:
 		err = n.steer.Delete(e.To)
-	case SetProbeKeys:
-		n.probeKeys.Store(&e.Keys)
+	case SetProbePeers:
+		n.probePeers.Store(&e.Peers)
 	case SetAdmission:
 		n.admission.assignment.Store(e.Assignment)
 		n.generation.Store(e.Assignment.Generation)
@@ -69,11 +69,19 @@ func unreachable(err error) bool {
 }
 
 func (n *running) sendProbe(p liveness.ProbeToSend) error {
-	keys := n.probeKeys.Load()
-	if keys == nil || (*keys)[p.Probe.To] == nil {
+	peer, ok := n.probePeer(p.Probe.To)
+	if !ok {
 		return nil
 	}
-	return n.probes.Send(p.Probe.Append(make([]byte, 0, liveness.ProbeBytes), (*keys)[p.Probe.To]), p.Carrier.Addr())
+	p.Probe.Open = peer.Open
+	return n.probes.Send(p.Probe.Append(make([]byte, 0, liveness.ProbeBytes), &peer.Key), p.Carrier.Addr())
+}
+
+func (n *running) probePeer(sid dssn.SID) (p ProbePeer, ok bool) {
+	if peers := n.probePeers.Load(); peers != nil {
+		p, ok = (*peers)[sid]
+	}
+	return p, ok
 }
 
 // hearProbes answers what peers ask and feeds what they answer.
@@ -81,12 +89,8 @@ func (n *running) hearProbes(ctx context.Context) {
 	context.AfterFunc(ctx, func() { n.probes.Close() })
 	b := make([]byte, 2048)
 	key := func(sid dssn.SID) (*liveness.ProbeKey, bool) {
-		keys := n.probeKeys.Load()
-		if keys == nil {
-			return nil, false
-		}
-		k, ok := (*keys)[sid]
-		return k, ok
+		p, ok := n.probePeer(sid)
+		return &p.Key, ok
 	}
 	for {
 		size, err := n.probes.Receive(b)
@@ -107,9 +111,9 @@ func (n *running) hearProbes(ctx context.Context) {
 		if p.Return.IsZero() {
 			continue
 		}
-		a := p.Reflect()
-		k, _ := key(p.From)
-		if err := n.probes.Send(a.Append(b[:0], k), p.Return.Addr()); err != nil && !unreachable(err) {
+		peer, _ := n.probePeer(p.From)
+		a := p.Reflect(peer.Open)
+		if err := n.probes.Send(a.Append(b[:0], &peer.Key), p.Return.Addr()); err != nil && !unreachable(err) {
 			n.log.Warn("probe not answered", "err", err)
 		}
 	}

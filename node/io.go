@@ -59,6 +59,12 @@ func (DataHeld) input()      {}
 func (Published) input()     {}
 func (Realised) input()      {}
 
+// ProbePeer is an edge with which probes are exchanged.
+type ProbePeer struct {
+	Key  liveness.ProbeKey
+	Open bool // our engine has the tunnel with it
+}
+
 // Effect is something to be done, in the order given; see the types below.
 type Effect interface{ effect() }
 
@@ -82,10 +88,8 @@ type (
 	}
 	// SendProbe asks a path.
 	SendProbe struct{ liveness.ProbeToSend }
-	// SetProbeKeys replaces the keys by which probes are believed.
-	SetProbeKeys struct {
-		Keys map[dssn.SID]*liveness.ProbeKey
-	}
+	// SetProbePeers replaces the edges whose probes are believed and answered.
+	SetProbePeers struct{ Peers map[dssn.SID]ProbePeer }
 	// SetCarrier makes packets to a peer's address travel by a carrier.
 	SetCarrier struct {
 		To      netip.Addr
@@ -126,7 +130,7 @@ func (UseLink) effect()       {}
 func (LoseLink) effect()      {}
 func (SendHello) effect()     {}
 func (SendProbe) effect()     {}
-func (SetProbeKeys) effect()  {}
+func (SetProbePeers) effect() {}
 func (SetCarrier) effect()    {}
 func (ClearCarrier) effect()  {}
 func (PublishTables) effect() {}

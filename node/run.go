@@ -74,7 +74,7 @@ type running struct {
 	probes *liveness.ProbeConn
 
 	admission   admission
-	probeKeys   atomic.Pointer[map[dssn.SID]*liveness.ProbeKey]
+	probePeers  atomic.Pointer[map[dssn.SID]ProbePeer]
 	generation  atomic.Uint64
 	plans       latest[SetKernel]
 	assignments latest[*southbound.Assignment]

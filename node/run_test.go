@@ -75,12 +75,17 @@ func (s *stream) flows(t *testing.T, n int64) {
 }
 
 func TestNodesWithoutAControllerCarryAndRepair(t *testing.T) {
+	began := time.Now()
+	stage := func(what string) { t.Logf("%6.3f s: %s", time.Since(began).Seconds(), what) }
 	w := newWorld(t)
+	stage("the world is made")
 	w.startAll()
 	west, east := w.hosts["west"], w.hosts["east"]
 	eventually(t, "the allocated path in use both ways", func() bool { return west.using(t) == "north" && east.using(t) == "north" })
+	stage("both ways are found")
 	s := startStream(t, west, east)
 	s.flows(t, 200)
+	stage("traffic flows")
 
 	// A fibre is cut where no interface of an edge sees it, and where the hub
 	// that does see it has a backup only for shortest paths, not for the carrier.
@@ -88,6 +93,7 @@ func TestNodesWithoutAControllerCarryAndRepair(t *testing.T) {
 	cut := time.Now()
 	w.hosts["north"].space.IP(t, "link set to-e down")
 	s.flows(t, 200)
+	stage("traffic flows after the cut")
 	t.Logf("the longest silence around the cut was %v", time.Duration(s.longest.Load()))
 
 	// Now nothing passes north any more.
@@ -106,6 +112,7 @@ func TestNodesWithoutAControllerCarryAndRepair(t *testing.T) {
 	w.hosts["north"].space.IP(t, "link set to-w up")
 	eventually(t, "traffic back on the northern path", func() bool { return west.using(t) == "north" })
 	s.flows(t, 100)
+	stage("traffic is back")
 
 	// Every packet was counted once, at both ends, under its reservation.
 	var status Status

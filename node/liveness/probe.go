@@ -21,7 +21,8 @@ const ProbeBytes = 56
 //	0        4   5      6      8    10     12         16     24       40    56
 //	| "DSPP" | 1 | kind | from | to | path | sequence | sent | return | mac |
 //
-// in network byte order: kind 1 asks and 2 answers; from and to are the SIDs of
+// in network byte order: kind 1 asks and 2 answers, and 0x80 is added when the
+// sender's tunnel with the receiver is open; from and to are the SIDs of
 // the two edges as they stand in this packet; path and sent are the asker's and
 // come back unchanged; return is the carrier on which the answer shall travel.
 // mac is HMAC-SHA256 over what precedes it, cut to 16 bytes, under a key that
@@ -29,6 +30,7 @@ const ProbeBytes = 56
 // where its maker wanted it, and the asker knows each sequence number once.
 type Probe struct {
 	Answer   bool
+	Open     bool // the sender would take a tunnel's handshake from the receiver
 	From, To dssn.SID
 	Path     uint16
 	Sequence uint32
@@ -58,6 +60,7 @@ var (
 const (
 	probeAsk    = 1
 	probeAnswer = 2
+	probeOpen   = 0x80
 	probeBody   = 40
 )
 
@@ -69,6 +72,9 @@ func (p *Probe) Append(b []byte, k *ProbeKey) []byte {
 	kind := byte(probeAsk)
 	if p.Answer {
 		kind = probeAnswer
+	}
+	if p.Open {
+		kind |= probeOpen
 	}
 	b = append(b, probeMagic[:]...)
 	b = append(b, kind)
@@ -95,11 +101,12 @@ func probeMAC(body []byte, k *ProbeKey) []byte {
 // key shared with the edge that a probe claims to come from. Nothing is
 // believed before the authenticator was checked.
 func ParseProbe(b []byte, self dssn.SID, key func(dssn.SID) (*ProbeKey, bool)) (Probe, error) {
-	if len(b) != ProbeBytes || [5]byte(b[:5]) != probeMagic || b[5] != probeAsk && b[5] != probeAnswer {
+	if len(b) != ProbeBytes || [5]byte(b[:5]) != probeMagic || b[5]&^probeOpen != probeAsk && b[5]&^probeOpen != probeAnswer {
 		return Probe{}, ErrProbeShape
 	}
 	p := Probe{
-		Answer:   b[5] == probeAnswer,
+		Answer:   b[5]&^probeOpen == probeAnswer,
+		Open:     b[5]&probeOpen != 0,
 		From:     dssn.SID(binary.BigEndian.Uint16(b[6:])),
 		To:       dssn.SID(binary.BigEndian.Uint16(b[8:])),
 		Path:     binary.BigEndian.Uint16(b[10:]),
@@ -126,10 +133,11 @@ func ParseProbe(b []byte, self dssn.SID, key func(dssn.SID) (*ProbeKey, bool)) (
 	return p, nil
 }
 
-// Reflect returns the answer to p.
-func (p *Probe) Reflect() Probe {
+// Reflect returns the answer to p of an edge whose tunnel with the asker is open
+// or not.
+func (p *Probe) Reflect(open bool) Probe {
 	a := *p
-	a.Answer = true
+	a.Answer, a.Open = true, open
 	a.From, a.To = p.To, p.From
 	return a
 }
