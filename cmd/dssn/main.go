@@ -20,10 +20,27 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// commands is the list of subcommands, in the order in which a person meets them.
-func commands() []*cobra.Command {
-	return []*cobra.Command{
-		versionCommand(),
+// family is a group of subcommands for one kind of user, in the order in which
+// that person meets them.
+type family struct {
+	title string
+	list  []*cobra.Command
+}
+
+func families() []family {
+	return []family{
+		{"For institutions:", []*cobra.Command{
+			publishCommand(), datasetsCommand(), grantCommand(), revokeCommand(),
+			reserveCommand(), reservationsCommand(), releaseCommand(), getCommand(),
+			usageCommand(), billCommand(), receiptCommand(),
+		}},
+		{"For operators:", []*cobra.Command{
+			controllerCommand(), nodeCommand(), institutionCommand(), tokenCommand(),
+			statusCommand(), eventsCommand(),
+		}},
+		{"For engineers:", []*cobra.Command{
+			labCommand(), perfCommand(), versionCommand(),
+		}},
 	}
 }
 
@@ -61,6 +78,14 @@ reaches the nearest permitted holder through an encrypted, metered tunnel.`,
 	})
 	root.SuggestionsMinimumDistance = 2
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(commands()...)
+	cobra.EnableCommandSorting = false
+	for _, f := range families() {
+		root.AddGroup(&cobra.Group{ID: f.title, Title: f.title})
+		for _, c := range f.list {
+			c.GroupID = f.title
+			root.AddCommand(c)
+		}
+	}
+	root.SetHelpCommandGroupID(families()[2].title)
 	return root
 }

@@ -71,7 +71,6 @@ func Up(o Options) (*Lab, error) {
 	if err := makeNetwork(plan); err != nil {
 		return nil, errors.Join(err, Remove(o.ID))
 	}
-	l.spawn = newSpawner()
 	return l, nil
 }
 

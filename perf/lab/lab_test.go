@@ -268,7 +268,7 @@ func TestRemoveNeedsOnlyTheName(t *testing.T) {
 	}
 	p := exec.Command("sleep", "1000")
 	n, _ := l.Plan.Node("gansu")
-	if err := l.spawn.start(n.Namespace, p); err != nil { // recorded nowhere
+	if err := l.startIn(n.Namespace, p); err != nil { // recorded nowhere
 		t.Fatal(err)
 	}
 	go p.Wait()

@@ -60,6 +60,14 @@ func (s *spawner) start(namespace string, cmd *exec.Cmd) error {
 
 func (s *spawner) close() { close(s.jobs) }
 
+// startIn starts cmd inside a namespace of the lab.
+func (l *Lab) startIn(namespace string, cmd *exec.Cmd) error {
+	if l.spawn == nil {
+		l.spawn = newSpawner()
+	}
+	return l.spawn.start(namespace, cmd)
+}
+
 // startInside enters the namespace, starts cmd, which inherits it, and returns.
 func startInside(namespace string, cmd *exec.Cmd) error {
 	home, err := netns.Get()
@@ -125,7 +133,7 @@ func (l *Lab) Start(name, node string, args ...string) (*Process, error) {
 	p.cmd.SysProcAttr.Setpgid = false
 	p.cmd.SysProcAttr.Setsid = true // a key pressed in our terminal is not for it
 	p.cmd.Stdout, p.cmd.Stderr = out, out
-	if err := l.spawn.start(n.Namespace, p.cmd); err != nil {
+	if err := l.startIn(n.Namespace, p.cmd); err != nil {
 		return nil, fmt.Errorf("start %s in %s: %w", name, n.Name, err)
 	}
 	go func() {

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"dssn"
+	"dssn/controller/northbound"
+	"dssn/controller/southbound"
+	"dssn/node/transfer"
+)
+
+func getCommand() *cobra.Command {
+	var out string
+	var streams int
+	cmd := &cobra.Command{
+		Use:   "get URI -o DIRECTORY",
+		Short: "Fetch a dataset, a folder or a file of it, by identifier",
+		Long: `Fetches dssn://[IDENTIFIER]/PATH; without a path, the whole dataset. Every 16 KiB
+is verified when it arrives. An interrupted fetch goes on where it stopped when
+the same line is typed again; files that are there already are checked and kept.`,
+		Args: exactly("URI"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			id, _, err := dssn.ParseDataURI(args[0])
+			if err != nil {
+				return usageError{err}
+			}
+			if out == "" {
+				return usagef("the data has nowhere to go: name a folder with -o")
+			}
+			c, err := openNode(cmd)
+			if err != nil {
+				return err
+			}
+			local := &localNode{client: c, id: id}
+			bar := newBar(cmd.ErrOrStderr(), "fetching")
+			r, err := transfer.Get(cmd.Context(), transfer.Options{URI: args[0], Out: out, Local: local, Streams: streams,
+				Progress: func(p transfer.Progress) { bar.set(p.Bytes, p.Total, p.Rate, p.ETA, p.Path) }})
+			bar.close()
+			if err != nil {
+				return err
+			}
+			return emit(cmd, r, func(w io.Writer) error {
+				fmt.Fprintf(w, "fetched %s into %s\n", r.Record.Name, out)
+				return table(w, func(row func(string, ...any)) {
+					row("  contents\t%d bytes in %d files", r.Bytes, r.Files)
+					if kept := r.Resumed + r.Reused; kept > 0 {
+						row("  of those\t%d were here already and are as published", kept)
+					}
+					row("  verified\tevery 16 KiB, against root %s", r.Digest)
+					row("  goodput\t%.2f Gbit/s for %s", float64(r.Rate)/1e9, r.Duration.Round(10*time.Millisecond))
+					row("  transfer\t%s", r.Transfer)
+					row("  reservation\t%s", reservationText(r.Reservation))
+				})
+			})
+		},
+	}
+	cmd.Flags().StringVarP(&out, "output", "o", "", "`folder` to write into; it is made if it is missing")
+	cmd.Flags().IntVar(&streams, "streams", 0, "how many connections fetch at once (default 4)")
+	return cmd
+}
+
+// localNode is what transfer.Get needs of this host's node, over its socket.
+type localNode struct {
+	*client
+	id dssn.DataID
+
+	mu   sync.Mutex // guards path
+	path string     // as last heard
+}
+
+// Resolve asks the catalogue as this host's institution.
+func (l *localNode) Resolve(ctx context.Context, id dssn.DataID) (transfer.Resolution, error) {
+	var r northbound.Resolution
+	if err := l.call(ctx, http.MethodGet, "/v1/resolve/"+id.String(), nil, &r); err != nil {
+		return transfer.Resolution{}, err
+	}
+	l.mu.Lock()
+	l.path = route(r.Path)
+	l.mu.Unlock()
+	t := transfer.Resolution{Record: r.Dataset.Record, Holder: r.HolderNode}
+	if r.Route != nil {
+		t.Reservation = r.Route.ID
+	}
+	return t, nil
+}
+
+// Report tells the node how far the transfer has come.
+func (l *localNode) Report(ctx context.Context, d southbound.Delivery) error {
+	return l.call(ctx, http.MethodPost, "/local/deliveries", d, nil)
+}
+
+// Path asks which way the data comes now. While the controller cannot be
+// asked, the last answer stands.
+func (l *localNode) Path(ctx context.Context, _ dssn.NodeID) (string, error) {
+	var r northbound.Resolution
+	if err := l.call(ctx, http.MethodGet, "/v1/resolve/"+l.id.String(), nil, &r); err == nil {
+		l.mu.Lock()
+		l.path = route(r.Path)
+		l.mu.Unlock()
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.path, nil
+}

@@ -1,0 +1,199 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"dssn/perf/lab"
+)
+
+func labCommand() *cobra.Command {
+	return group(&cobra.Command{
+		Use:   "lab",
+		Short: "Make a whole network on this machine, explore it, remove it",
+		Long: `A lab is a network on one machine: every node of a topology is a network
+namespace with a process of its own, every fibre a veth pair. It needs root.
+
+  dssn lab run                     the main job from join to receipt, then remove everything
+  dssn lab up                      a lab to explore, with all nodes joined
+  dssn lab exec beijing -- ip -6 route
+  dssn lab cut beijing-gansu       both ends of the link go down
+  dssn lab down                    remove it`,
+	}, labUpCommand(), labRunCommand(), labBenchCommand(), labExecCommand(), labCutCommand(), labRestoreCommand(), labListCommand(), labDownCommand())
+}
+
+// readTopology reads the topology file that the command line names, or returns
+// the eight hubs.
+func readTopology(args []string) ([]byte, error) {
+	if len(args) == 0 {
+		return lab.EightHubs, nil
+	}
+	text, err := os.ReadFile(args[0])
+	if err != nil {
+		return nil, usagef("the topology %s cannot be read: %v; name a te-topology/1 file", args[0], err)
+	}
+	return text, nil
+}
+
+func oneTopology(cmd *cobra.Command, args []string) error {
+	if len(args) > 1 {
+		return usagef("%s takes one topology file, but %d were given: leave the others out", cmd.CommandPath(), len(args))
+	}
+	return nil
+}
+
+func labUpCommand() *cobra.Command {
+	var o lab.BootOptions
+	cmd := &cobra.Command{
+		Use:   "up [TOPOLOGY.json]",
+		Short: "Make a lab and leave it standing, with its controller and all nodes joined",
+		Args:  oneTopology,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			text, err := readTopology(args)
+			if err != nil {
+				return err
+			}
+			o.Topology, o.Default = text, len(args) == 0
+			o.Keep = true
+			l, err := lab.Boot(cmd.Context(), o, cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			if asJSON(cmd) {
+				return printJSON(cmd.OutOrStdout(), l.Plan)
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "lab %s stands with %d backbone nodes and %d terminals; try\n  dssn lab exec %s -- dssn status\n  dssn lab down %s\n",
+				l.Plan.ID, len(l.Backbone()), len(l.Terminals()), l.Terminals()[0], l.Plan.ID)
+			return nil
+		},
+	}
+	bootFlags(cmd, &o, "lab")
+	return cmd
+}
+
+func bootFlags(cmd *cobra.Command, o *lab.BootOptions, id string) {
+	f := cmd.Flags()
+	f.StringVar(&o.ID, "lab", id, "name of the lab: 1 to 12 small letters and digits")
+	f.StringVar(&o.Holder, "holder", "", "backbone `node` of the institution that publishes (default: one of the two farthest apart)")
+	f.StringVar(&o.Consumer, "consumer", "", "backbone `node` of the institution that fetches (default: the other)")
+	f.IntVar(&o.MTU, "mtu", 1500, "MTU of every link, bytes")
+}
+
+func labExecCommand() *cobra.Command {
+	var id string
+	cmd := &cobra.Command{
+		Use:   "exec NODE -- COMMAND [ARGUMENT…]",
+		Short: "Run a command inside a node, as its operator would",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) < 2 {
+				return usagef("%s takes a node and a command: write %s beijing -- ip -6 route", cmd.CommandPath(), cmd.CommandPath())
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			l, err := lab.Open(id)
+			if err != nil {
+				return err
+			}
+			words := args[1:]
+			if words[0] == "--" {
+				words = words[1:]
+			}
+			if len(words) == 0 {
+				return usagef("%s takes a node and a command: write %s beijing -- ip -6 route", cmd.CommandPath(), cmd.CommandPath())
+			}
+			return l.Exec(args[0], words)
+		},
+	}
+	cmd.Flags().StringVar(&id, "lab", "", "name of the lab (default: the only one)")
+	cmd.Flags().SetInterspersed(false) // what follows the node belongs to the command
+	return cmd
+}
+
+func labCutCommand() *cobra.Command {
+	return linkCommand("cut", "Cut a link: both its ends go down", func(l *lab.Lab, link string) error { return l.Cut(link) })
+}
+
+func labRestoreCommand() *cobra.Command {
+	return linkCommand("restore", "Bring a cut link back", func(l *lab.Lab, link string) error { return l.Restore(link) })
+}
+
+func linkCommand(verb, short string, do func(*lab.Lab, string) error) *cobra.Command {
+	var id string
+	cmd := &cobra.Command{
+		Use:   verb + " NODE-NODE",
+		Short: short,
+		Args:  exactly("NODE-NODE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			l, err := lab.Open(id)
+			if err != nil {
+				return err
+			}
+			return do(l, args[0])
+		},
+	}
+	cmd.Flags().StringVar(&id, "lab", "", "name of the lab (default: the only one)")
+	return cmd
+}
+
+func labListCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "list",
+		Short: "List the labs of this machine, also those that a killed run left behind",
+		Args:  exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			labs, err := lab.List()
+			if err != nil {
+				return err
+			}
+			if labs == nil {
+				labs = []lab.Status{}
+			}
+			return emit(cmd, labs, func(w io.Writer) error {
+				return table(w, func(row func(string, ...any)) {
+					row("LAB\tSTATE\tTOPOLOGY\tNAMESPACES\tPROCESSES")
+					for _, s := range labs {
+						row("%s\t%s\t%s\t%d\t%d", s.ID, s.State, s.Topology, s.Namespaces, s.Processes)
+					}
+				})
+			})
+		},
+	}
+}
+
+func labDownCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "down [LAB…]",
+		Short: "Remove labs: those named, or all but the ones that a running program uses",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				labs, err := lab.List()
+				if err != nil {
+					return err
+				}
+				for _, s := range labs {
+					if s.State != "running" {
+						args = append(args, s.ID)
+					}
+				}
+			}
+			for _, id := range args {
+				if err := lab.Remove(id); err != nil {
+					return err
+				}
+			}
+			if asJSON(cmd) {
+				return printJSON(cmd.OutOrStdout(), struct {
+					Removed []string `json:"removed"`
+				}{append([]string{}, args...)})
+			}
+			for _, id := range args {
+				fmt.Fprintf(cmd.OutOrStdout(), "lab %s is removed\n", id)
+			}
+			return nil
+		},
+	}
+}

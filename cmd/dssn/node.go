@@ -1,0 +1,198 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"dssn/node"
+)
+
+func nodeCommand() *cobra.Command {
+	return group(&cobra.Command{
+		Use:   "node",
+		Short: "Run a backbone node or an access terminal",
+	}, nodeJoinCommand(), nodeRunCommand(), nodeStopCommand(), nodeStatusCommand())
+}
+
+func nodeJoinCommand() *cobra.Command {
+	var o node.JoinOptions
+	var only bool
+	cmd := &cobra.Command{
+		Use:   "join URL --token TOKEN --link INTERFACE…",
+		Short: "Join a network with a one-time token, and run in the foreground",
+		Args:  exactly("URL"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.URL = args[0]
+			if o.Token == "" {
+				return usagef("a node joins with a token: ask the operator for one (`dssn token create`) and give it with --token")
+			}
+			if len(o.Links) == 0 {
+				return usagef("a node needs a link to its neighbours: name its interfaces with --link, such as --link 'eth*'")
+			}
+			o.State = stateDir(cmd, defaultNodeState)
+			o.Version = thisVersion().Version
+			o.Logger = logger(cmd)
+			id, err := node.Join(cmd.Context(), o)
+			if err != nil {
+				return err
+			}
+			if only {
+				return emit(cmd, id, func(w io.Writer) error {
+					_, err := fmt.Fprintf(w, "%s joined as %s; run it with `dssn node run --state %s`\n", id.Name, id.Node, o.State)
+					return err
+				})
+			}
+			return node.Run(cmd.Context(), node.Options{State: o.State, Version: o.Version, Logger: o.Logger})
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.Token, "token", "", "one-time `token`")
+	f.StringArrayVar(&o.Links, "link", nil, "`interface` to a neighbour, or a pattern such as 'eth*'; may be given again")
+	f.BoolVar(&only, "join-only", false, "enrol and end; `dssn node run` carries on")
+	return cmd
+}
+
+func nodeRunCommand() *cobra.Command {
+	var links []string
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Run a node that has joined, from its state directory",
+		Args:  exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return node.Run(cmd.Context(), node.Options{State: stateDir(cmd, defaultNodeState), Links: links, Version: thisVersion().Version, Logger: logger(cmd)})
+		},
+	}
+	cmd.Flags().StringArrayVar(&links, "link", nil, "`interface` to a neighbour or a pattern (default: those it joined with)")
+	return cmd
+}
+
+// nodeStopCommand ends the node that answers in the state directory; where none
+// does, it removes what a killed one left in the kernel.
+func nodeStopCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "stop",
+		Short: "End the node and remove its routes and tunnels, also those of a killed one",
+		Args:  exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			dir := stateDir(cmd, defaultNodeState)
+			pid, err := answerer(filepath.Join(dir, nodeSocket))
+			said := "the node was not running; what it had left is removed"
+			if err == nil {
+				said = fmt.Sprintf("the node (process %d) has ended", pid)
+				if err := endProcess(pid, 15*time.Second); err != nil {
+					return err
+				}
+			} else if err := node.Remove(dir); err != nil {
+				return err
+			}
+			return emit(cmd, struct {
+				Stopped int `json:"stopped_pid"` // 0: it was not running
+			}{pid}, func(w io.Writer) error {
+				_, err := fmt.Fprintln(w, said)
+				return err
+			})
+		},
+	}
+}
+
+// answerer returns the process that listens on a Unix socket.
+func answerer(socket string) (int, error) {
+	c, err := net.Dial("unix", socket)
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	raw, err := c.(*net.UnixConn).SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var cred *unix.Ucred
+	var credErr error
+	err = raw.Control(func(fd uintptr) { cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
+	if err := errors.Join(err, credErr); err != nil {
+		return 0, err
+	}
+	return int(cred.Pid), nil
+}
+
+// endProcess asks a process to end and waits until it has.
+func endProcess(pid int, patience time.Duration) error {
+	p, err := os.FindProcess(pid)
+	if err != nil {
+		return fmt.Errorf("end process %d: %w", pid, err)
+	}
+	if err := p.Signal(syscall.SIGTERM); err != nil {
+		return fmt.Errorf("end process %d: %w", pid, err)
+	}
+	for end := time.Now().Add(patience); p.Signal(syscall.Signal(0)) == nil; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			return fmt.Errorf("process %d was asked to end and still runs after %s: see its log, or end it with `kill -9 %d` and type this again", pid, patience, pid)
+		}
+	}
+	return nil
+}
+
+func nodeStatusCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "Show this node: what it obtained, its links, peers and paths",
+		Args:  exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := openNode(cmd)
+			if err != nil {
+				return err
+			}
+			var s node.Status
+			if err := c.call(cmd.Context(), http.MethodGet, "/local/status", nil, &s); err != nil {
+				return err
+			}
+			return emit(cmd, s, func(w io.Writer) error { return printNodeStatus(w, s) })
+		},
+	}
+}
+
+func printNodeStatus(w io.Writer, s node.Status) error {
+	err := table(w, func(row func(string, ...any)) {
+		row("%s\t%s of %s", s.Name, s.Role, s.Institution)
+		row("  identifier\t%s", s.Node)
+		row("  address\t%s (SID %s)", s.Address, s.SID)
+		row("  assignment\t%d in force of %d%s", s.Applied, s.Generation, because(s.Problem))
+		row("  certificate\tgood until %s", moment(s.Certificate.Until))
+		row("  steering\t%s", steeringText(s))
+		for _, k := range sortedKeys(s.Obtained) {
+			row("  %s\t%s", k, s.Obtained[k])
+		}
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(w)
+	err = table(w, func(row func(string, ...any)) {
+		row("LINK\tNEIGHBOUR\tSTATE\tSINCE")
+		for _, l := range s.Links {
+			row("%s\t%s\t%s\t%s", l.Interface, dash(l.Neighbour), upDown(l.Up), moment(l.Since))
+		}
+	})
+	if err != nil || len(s.Peers) == 0 {
+		return err
+	}
+	fmt.Fprintln(w)
+	return table(w, func(row func(string, ...any)) {
+		row("PEER\tPATH\tSTATE\tROUND TRIP")
+		for _, p := range s.Peers {
+			for _, v := range p.Paths {
+				row("%s\t%s\t%s\t%s", p.Name, route(v.Hops), pathState(v), v.RTT.Round(time.Microsecond))
+			}
+		}
+	})
+}

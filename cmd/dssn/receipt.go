@@ -1,0 +1,156 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"dssn/controller/evidence"
+	"dssn/controller/northbound"
+	"dssn/node"
+	"dssn/node/transfer"
+)
+
+func queryText(s string) string { return url.QueryEscape(s) }
+
+func receiptCommand() *cobra.Command {
+	return group(&cobra.Command{
+		Use:   "receipt",
+		Short: "Prove a transfer to a third party",
+	}, receiptGetCommand(), receiptVerifyCommand())
+}
+
+func receiptGetCommand() *cobra.Command {
+	var out string
+	cmd := &cobra.Command{
+		Use:   "get TRANSFER [-o FILE]",
+		Short: "Fetch the receipt of a settled transfer",
+		Args:  exactly("TRANSFER"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := transfer.CheckTransferID(args[0]); err != nil {
+				return usageError{err}
+			}
+			c, err := open(cmd)
+			if err != nil {
+				return err
+			}
+			var receipt json.RawMessage
+			if err := c.call(cmd.Context(), http.MethodPost, "/v1/receipts", northbound.ReceiptRequest{Transfer: args[0]}, &receipt); err != nil {
+				return err
+			}
+			if out == "" || out == "-" {
+				_, err := cmd.OutOrStdout().Write(append(receipt, '\n'))
+				return err
+			}
+			if err := writeWhole(out, append(receipt, '\n')); err != nil {
+				return err
+			}
+			return emit(cmd, receipt, func(w io.Writer) error {
+				_, err := fmt.Fprintf(w, "receipt of transfer %s written to %s\n", args[0], out)
+				return err
+			})
+		},
+	}
+	cmd.Flags().StringVarP(&out, "output", "o", "", "`file` to write (default: print it)")
+	return cmd
+}
+
+// writeWhole writes a file whole or not at all.
+func writeWhole(path string, text []byte) error {
+	if err := os.WriteFile(path+".part", text, 0o644); err != nil {
+		return fmt.Errorf("write %s: %w; choose another place with -o", path, err)
+	}
+	if err := os.Rename(path+".part", path); err != nil {
+		os.Remove(path + ".part")
+		return fmt.Errorf("write %s: %w; choose another place with -o", path, err)
+	}
+	return nil
+}
+
+func receiptVerifyCommand() *cobra.Command {
+	var key string
+	cmd := &cobra.Command{
+		Use:   "verify FILE",
+		Short: "Check a receipt offline against the evidence log's signed checkpoint",
+		Long: `Needs no network. The log's verifier key is taken from --log-key, or from the
+state directory of a node that has joined (it learned the key then); without either
+the receipt's own key is used, which proves only that the file agrees with itself.`,
+		Args: exactly("FILE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			text, err := os.ReadFile(args[0])
+			if err != nil {
+				return usagef("the receipt %s cannot be read: %v; name a file that `dssn receipt get` wrote", args[0], err)
+			}
+			trust := "the key given"
+			if key == "" {
+				key, trust = knownLogKey(cmd), "the key this node learned when it joined"
+			}
+			if key == "" {
+				trust = "the receipt's own key only: give the operator's with --log-key"
+			}
+			v, err := evidence.VerifyReceipt(text, key)
+			if err != nil {
+				return fmt.Errorf("%s proves nothing: %w; ask the operator for it again", args[0], err)
+			}
+			out := struct {
+				Body     json.RawMessage `json:"body"`
+				Log      string          `json:"log"`
+				TreeSize int64           `json:"tree_size"`
+				Index    int64           `json:"index"`
+				Trust    string          `json:"trust"`
+			}{v.Body, v.Log, v.Size, v.Index, trust}
+			return emit(cmd, out, func(w io.Writer) error {
+				fmt.Fprintf(w, "the receipt is good: leaf %d of %d in the log %s\n", v.Index, v.Size, v.Log)
+				return table(w, func(row func(string, ...any)) {
+					row("  trusting\t%s", trust)
+					printBody(v.Body, row)
+				})
+			})
+		},
+	}
+	cmd.Flags().StringVar(&key, "log-key", "", "verifier `key` of the operator's evidence log")
+	return cmd
+}
+
+// knownLogKey is what the node of the state directory learned when it joined.
+func knownLogKey(cmd *cobra.Command) string {
+	text, err := os.ReadFile(filepath.Join(stateDir(cmd, defaultNodeState), "node.json"))
+	if err != nil {
+		return ""
+	}
+	var id node.Identity
+	if json.Unmarshal(text, &id) != nil {
+		return ""
+	}
+	return id.LogKey
+}
+
+// printBody shows the receipt's plain fields in their own order.
+func printBody(body json.RawMessage, row func(string, ...any)) {
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.UseNumber()
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return
+	}
+	for d.More() {
+		k, err := d.Token()
+		if err != nil {
+			return
+		}
+		var v any
+		if d.Decode(&v) != nil {
+			return
+		}
+		switch v.(type) {
+		case string, json.Number, bool:
+			row("  %v\t%v", k, v)
+		}
+	}
+}
