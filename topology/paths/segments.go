@@ -58,7 +58,7 @@ func (f *Forwarding) Segments(p Path) ([]int, error) {
 			low--
 		}
 		if low == j {
-			return nil, &UnpinnableError{Link: f.g.LinkName(int(p[j-1]))}
+			return nil, &UnpinnableError{Link: f.g.LinkName(int(p[j-1])), Index: p[j-1]}
 		}
 		best[j] = step{best[low].count + 1, low}
 		for i := low + 1; i < j; i++ {
@@ -76,7 +76,10 @@ func (f *Forwarding) Segments(p Path) ([]int, error) {
 
 // UnpinnableError says that a link is not itself the shortest way between its
 // ends, so that no list of node segments can make a packet take it.
-type UnpinnableError struct{ Link string }
+type UnpinnableError struct {
+	Link  string
+	Index int32
+}
 
 func (e *UnpinnableError) Error() string {
 	return fmt.Sprintf("link %s is not the shortest way between its own ends, so node segments cannot steer onto it: lower its latency metric or avoid it", e.Link)
