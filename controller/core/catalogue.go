@@ -119,10 +119,10 @@ func (x *step) grant(in *Grant) (*northbound.Grant, error) {
 	q.Data = q.Data.Masked()
 	owner := x.owner(q.Data)
 	if owner == nil {
-		return nil, refuse(Unknown, "%s belongs to no institution here: take an identifier from `dssn datasets`", q.Data)
+		return nil, refuse(Unknown, "%s belongs to no institution here: take an identifier from `dssn datasets`", prefixText(q.Data))
 	}
 	if !in.By.Operator && in.By.Institution != owner.Name {
-		return nil, refuse(Denied, "%s belongs to %s: only its owner can grant it", q.Data, owner.Name)
+		return nil, refuse(Denied, "%s belongs to %s: only its owner can grant it", prefixText(q.Data), owner.Name)
 	}
 	if q.Data.Bits() == 128 {
 		id, err := dssn.DataIDFromAddr(q.Data.Addr())

@@ -62,6 +62,9 @@ func (x *step) rebuild() {
 		panic("the network cannot be joined: " + err.Error())
 	}
 	for i := range g.NumLinks() {
+		if x.graph == nil {
+			break // a new network has no working links; a restored one has said so before
+		}
 		name, l := g.LinkName(i), g.Link(i)
 		if l.Src < l.Dst && was[name] == l.Down { // both directions go together: say it once
 			if !l.Down {

@@ -223,7 +223,9 @@ func (c *Core) contractFacts(r *Reservation, from, to time.Time) (facts []ledger
 		}
 		inPeriod.Add(s.Committed, b.Sub(a))
 	}
-	facts = append(facts, ledger.ReservedBandwidth(subject, inPeriod, record))
+	if !inPeriod.IsZero() {
+		facts = append(facts, ledger.ReservedBandwidth(subject, inPeriod, record))
+	}
 	if end := r.Ended; end.IsZero() || within(end, from, to) {
 		sent := c.count(r.Ingress, r.ID).SentBytes
 		if covered := whole.Bytes(); sent > covered {

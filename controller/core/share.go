@@ -23,6 +23,7 @@ type flow struct {
 	from, to        netip.Prefix
 	data            dssn.DataID // zero for traffic of the nodes themselves
 	payer           string
+	weight          int // in sharing what is left
 }
 
 // relation is a consumer that may reach datasets at a holder.
@@ -64,13 +65,13 @@ func flows(rel []relation) (out []flow) {
 	for _, r := range rel {
 		id := r.dataset.Record.ID
 		out = append(out,
-			flow{r.holder, r.consumer, id.Prefix(), host(r.consumer), id, r.consumer.Institution},
-			flow{r.consumer, r.holder, host(r.consumer), id.Prefix(), id, r.consumer.Institution})
+			flow{r.holder, r.consumer, id.Prefix(), host(r.consumer), id, r.consumer.Institution, defaultPriority},
+			flow{r.consumer, r.holder, host(r.consumer), id.Prefix(), id, r.consumer.Institution, 1})
 		if key := pairKey(r.holder.Name, r.consumer.Name); !seen[key] && !seen[pairKey(r.consumer.Name, r.holder.Name)] {
 			seen[key] = true
 			out = append(out,
-				flow{r.holder, r.consumer, host(r.holder), host(r.consumer), dssn.DataID{}, r.consumer.Institution},
-				flow{r.consumer, r.holder, host(r.consumer), host(r.holder), dssn.DataID{}, r.consumer.Institution})
+				flow{r.holder, r.consumer, host(r.holder), host(r.consumer), dssn.DataID{}, r.consumer.Institution, 1},
+				flow{r.consumer, r.holder, host(r.consumer), host(r.holder), dssn.DataID{}, r.consumer.Institution, 1})
 		}
 	}
 	return out
@@ -142,7 +143,7 @@ func (x *step) implicit(fl []flow) {
 			r.Reservation = northbound.Reservation{
 				ID: id, State: northbound.StateActive, Implicit: true, Data: f.data, Institution: f.payer,
 				Ingress: f.ingress.Name, Egress: f.egress.Name, From: f.from, To: f.to,
-				Class: dssn.ClassBackground, Priority: defaultPriority, Created: x.now,
+				Class: dssn.ClassBackground, Priority: f.weight, Created: x.now,
 			}
 		}
 		r.Ceiling = min(f.ingress.Access, f.egress.Access)

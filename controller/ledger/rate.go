@@ -33,6 +33,9 @@ func (b *BitTime) Add(rate dssn.Bandwidth, d time.Duration) {
 	b.v.Add(&b.v, p.Mul(&p, big.NewInt(int64(d))))
 }
 
+// IsZero reports whether nothing was added.
+func (b *BitTime) IsZero() bool { return b.v.Sign() == 0 }
+
 // Bytes returns the bytes that fit into the sum, rounded up: in favour of who pays.
 func (b *BitTime) Bytes() uint64 {
 	var q, m big.Int

@@ -1,0 +1,442 @@
+package core_test
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"dssn"
+	"dssn/content"
+	"dssn/controller/core"
+	"dssn/controller/ledger"
+	"dssn/controller/northbound"
+	"dssn/controller/southbound"
+)
+
+// square is a ring of four hubs, a–b–c fast and wide, a–d–c slow and narrow.
+const square = `{"format":"te-topology/1","name":"square","nodes":[
+{"name":"a","sid":"11"},{"name":"b","sid":"12"},{"name":"c","sid":"13"},{"name":"d","sid":"14"}],"links":[
+{"src":0,"dst":1,"bps":10000000000,"latency_us":1000},{"src":1,"dst":0,"bps":10000000000,"latency_us":1000},
+{"src":1,"dst":2,"bps":10000000000,"latency_us":1000},{"src":2,"dst":1,"bps":10000000000,"latency_us":1000},
+{"src":0,"dst":3,"bps":4000000000,"latency_us":2000},{"src":3,"dst":0,"bps":4000000000,"latency_us":2000},
+{"src":3,"dst":2,"bps":4000000000,"latency_us":2000},{"src":2,"dst":3,"bps":4000000000,"latency_us":2000}]}`
+
+var epoch = time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC)
+
+// entry is one input with its time, as a journal keeps it.
+type entry struct {
+	at   time.Time
+	body []byte
+}
+
+// script drives a core by lines of text; everything random is derived from
+// names, so a script always gives the same answers.
+type script struct {
+	t       *testing.T
+	c       *core.Core
+	now     time.Time
+	journal []entry
+	leaves  int64
+	n       int // of identifiers drawn
+	data    map[string]dssn.DataID
+	grants  map[string]string
+	tokens  map[string]string
+	res     map[string]dssn.ReservationID
+	out     bytes.Buffer
+}
+
+func newScript(t *testing.T) *script {
+	s := &script{t: t, c: core.New(), now: epoch, data: map[string]dssn.DataID{}, grants: map[string]string{}, tokens: map[string]string{}, res: map[string]dssn.ReservationID{}}
+	return s
+}
+
+func seed(parts ...string) []byte {
+	sum := sha256.Sum256([]byte(strings.Join(parts, " ")))
+	return sum[:]
+}
+
+func identity(node string) ed25519.PrivateKey { return ed25519.NewKeyFromSeed(seed("identity", node)) }
+func signer(inst string) ed25519.PrivateKey   { return ed25519.NewKeyFromSeed(seed("registrant", inst)) }
+
+// step journals an input, as the shell does, and steps the core.
+func (s *script) step(in core.Input) (core.Reply, error) {
+	s.t.Helper()
+	body, err := json.Marshal(&in)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.journal = append(s.journal, entry{s.now, body})
+	var back core.Input
+	if err := json.Unmarshal(body, &back); err != nil {
+		s.t.Fatal(err)
+	}
+	r, effects, err := s.c.Step(s.now, back)
+	s.carry(effects)
+	return r, err
+}
+
+func (s *script) carry(effects []core.Effect) {
+	for _, f := range effects {
+		switch {
+		case f.Event != nil:
+			fmt.Fprintf(&s.out, "  %s: %s\n", f.Event.Kind, f.Event.Detail)
+		case f.Leaf != nil:
+			if f.Leaf.Index != s.leaves {
+				s.t.Errorf("leaf %d came after %d leaves", f.Leaf.Index, s.leaves)
+			}
+			s.leaves++
+			var k struct {
+				Kind string `json:"kind"`
+			}
+			if err := json.Unmarshal(f.Leaf.Data, &k); err != nil || k.Kind == "" {
+				s.t.Errorf("leaf %d has no kind: %s", f.Leaf.Index, f.Leaf.Data)
+			}
+			fmt.Fprintf(&s.out, "  leaf %d: %s\n", f.Leaf.Index, k.Kind)
+		case f.Assignment != nil:
+			fmt.Fprintf(&s.out, "  assign %s %s\n", s.c.NodeName(f.Assignment.Node), describe(f.Assignment))
+		case !f.Disconnect.IsZero():
+			fmt.Fprintf(&s.out, "  disconnect %s\n", f.Disconnect)
+		}
+	}
+}
+
+func describe(a *southbound.Assignment) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "generation %d: %d neighbours, %d routes", a.Generation, len(a.Neighbours), len(a.Routes))
+	for _, r := range a.Routes {
+		if !r.Backup.IsZero() {
+			b.WriteString(" (with backup)")
+			break
+		}
+	}
+	for _, p := range a.Peers {
+		fmt.Fprintf(&b, "; peer %s", p.Name)
+		for _, w := range p.Paths {
+			fmt.Fprintf(&b, " %s[%s]", strings.Join(w.Hops, ">"), w.Carrier.Path())
+		}
+	}
+	for _, m := range a.Meters {
+		if m.Class != dssn.ClassBackground {
+			fmt.Fprintf(&b, "; meter %s %s", m.Class, m.Allocated)
+		}
+	}
+	if len(a.Meters) > 0 {
+		fmt.Fprintf(&b, "; %d meters", len(a.Meters))
+	}
+	if len(a.Permits) > 0 {
+		fmt.Fprintf(&b, "; %d permits", len(a.Permits))
+	}
+	return b.String()
+}
+
+var operator = core.Principal{Operator: true, Institution: northbound.OperatorInstitution}
+
+// by is the principal that a word names: operator or a node.
+func (s *script) by(word string) core.Principal {
+	if word == "operator" {
+		return operator
+	}
+	for _, n := range s.c.Status(operator).Nodes {
+		if n.Name == word {
+			return core.Principal{Node: word, Institution: n.Institution}
+		}
+	}
+	return core.Principal{Node: word}
+}
+
+func (s *script) dataset(word string) dssn.DataID {
+	if id, ok := s.data[word]; ok {
+		return id
+	}
+	id, _ := dssn.ParseDataID(word)
+	return id
+}
+
+func (s *script) node(name string) dssn.NodeID {
+	for _, n := range s.c.Status(operator).Nodes {
+		if n.Name == name {
+			return n.Node
+		}
+	}
+	return dssn.NodeID{}
+}
+
+func option(words []string, name string) string {
+	for _, w := range words {
+		if v, ok := strings.CutPrefix(w, name+"="); ok {
+			return v
+		}
+	}
+	return ""
+}
+
+func rate(s string) dssn.Bandwidth {
+	b, err := dssn.ParseBandwidth(s)
+	if err != nil {
+		return 0
+	}
+	return b
+}
+
+// do runs one line and returns what was answered, or the refusal.
+func (s *script) do(line string) (string, error) {
+	s.t.Helper()
+	w := strings.Fields(line)
+	arg := func(i int) string {
+		if i < len(w) {
+			return w[i]
+		}
+		return ""
+	}
+	s.n++
+	switch w[0] {
+	case "configure":
+		_, err := s.step(core.Input{Configure: &core.Configure{Topology: square, Block: dssn.LabBlock, Operator: netip.MustParsePrefix("3fff:d55::/32"), Secret: seed("secret")}})
+		return "configured", err
+	case "institution":
+		r, err := s.step(core.Input{AddInstitution: &core.AddInstitution{By: operator, Request: northbound.InstitutionRequest{Name: arg(1)}}})
+		if err != nil {
+			return "", err
+		}
+		return r.Institution.Registrant.String(), nil
+	case "token": // token NODE ROLE [INSTITUTION] [ttl=] [sid=] [access=]
+		q := northbound.TokenRequest{Node: arg(1), Role: southbound.Role(arg(2)), Institution: arg(3), Access: rate(option(w, "access"))}
+		if strings.Contains(q.Institution, "=") {
+			q.Institution = ""
+		}
+		q.TTLSeconds, _ = strconv.ParseInt(option(w, "ttl"), 10, 64)
+		q.SID, _ = dssn.ParseSID(option(w, "sid"))
+		_, err := s.step(core.Input{CreateToken: &core.CreateToken{By: operator, Request: q, ID: fmt.Sprintf("t-%d", s.n), Hash: seed("token", arg(1))}})
+		if err == nil {
+			s.tokens[arg(1)] = fmt.Sprintf("t-%d", s.n)
+		}
+		return "token", err
+	case "join": // join NODE [token=] [as=]
+		token, as := arg(1), arg(1)
+		if v := option(w, "token"); v != "" {
+			token = v
+		}
+		if v := option(w, "as"); v != "" {
+			as = v
+		}
+		in := &core.Join{Token: s.tokens[token], Hash: seed("token", token), Key: identity(as).Public().(ed25519.PublicKey), TunnelKey: seed("tunnel", as),
+			RegistrantKey: signer(strings.TrimRight(as, "-0123456789")).Public().(ed25519.PublicKey), Features: southbound.Features{NextCSID: true, CarrierEgress: true}}
+		r, err := s.step(core.Input{Join: in})
+		if err != nil {
+			return "", err
+		}
+		return fmt.Sprintf("%s %s SID %s", r.Node.Name, r.Node.Node, r.Node.SID), nil
+	case "remove":
+		_, err := s.step(core.Input{RemoveNode: &core.RemoveNode{By: operator, Node: arg(1)}})
+		return "removed", err
+	case "see": // see NODE NEIGHBOUR…
+		in := &core.Adjacencies{Node: arg(1)}
+		for _, n := range w[2:] {
+			in.Links = append(in.Links, southbound.Adjacency{Interface: "to-" + n, Neighbour: n, Up: true})
+		}
+		_, err := s.step(core.Input{Adjacencies: in})
+		return "seen", err
+	case "publish": // publish NODE NAME BYTES [content=] [as=INSTITUTION]
+		inst := s.by(arg(1)).Institution
+		if v := option(w, "as"); v != "" {
+			inst = v
+		}
+		r := s.record(inst, arg(2), arg(3), option(w, "content"))
+		reply, err := s.step(core.Input{Publish: &core.Publish{By: s.by(arg(1)), Holder: arg(1), Record: r}})
+		if err != nil {
+			return "", err
+		}
+		s.data[arg(2)] = r.ID
+		return reply.Dataset.Record.ID.String(), nil
+	case "resolve": // resolve NODE DATA
+		r, err := s.c.Resolve(s.by(arg(1)), s.dataset(arg(2)))
+		if err != nil {
+			return "", err
+		}
+		return fmt.Sprintf("%s held by %s, path %s", r.Dataset.Record.Name, r.Holder, strings.Join(r.Path, ">")), nil
+	case "grant": // grant BY DATA TO SECONDS
+		until, _ := strconv.Atoi(arg(4))
+		p := s.dataset(arg(2)).Prefix()
+		if q, err := netip.ParsePrefix(arg(2)); err == nil {
+			p = q
+		}
+		r, err := s.step(core.Input{Grant: &core.Grant{By: s.by(arg(1)), ID: fmt.Sprintf("g-%d", s.n),
+			Request: northbound.GrantRequest{Data: p, To: arg(3), Until: s.now.Add(time.Duration(until) * time.Second)}}})
+		if err != nil {
+			return "", err
+		}
+		s.grants[arg(2)] = r.Grant.ID
+		return r.Grant.ID, nil
+	case "revoke": // revoke BY DATA
+		_, err := s.step(core.Input{Revoke: &core.Revoke{By: s.by(arg(1)), ID: s.grants[arg(2)]}})
+		return "revoked", err
+	case "quote", "hold", "reserve": // reserve NODE DATA [committed=] [ceiling=] [class=] [for=]
+		q := northbound.ReservationRequest{Data: s.dataset(arg(2)), Committed: rate(option(w, "committed")), Ceiling: rate(option(w, "ceiling")), Class: dssn.ClassElastic}
+		if c := option(w, "class"); c != "" {
+			q.Class, _ = dssn.ParseClass(c)
+		}
+		if v := option(w, "for"); v != "" {
+			n, _ := strconv.Atoi(v)
+			q.Until = s.now.Add(time.Duration(n) * time.Second)
+		}
+		q.Priority, _ = strconv.Atoi(option(w, "priority"))
+		q.HoldSeconds, _ = strconv.ParseInt(option(w, "hold"), 10, 64)
+		if w[0] == "quote" {
+			r, err := s.c.Quote(s.now, s.by(arg(1)), q)
+			return fmt.Sprintf("admitted %v: %s", r.Admitted, r.Detail), err
+		}
+		id := dssn.ReservationID(s.n)
+		r, err := s.step(core.Input{Reserve: &core.Reserve{By: s.by(arg(1)), ID: id, Request: q}})
+		if err != nil {
+			return "", err
+		}
+		s.res[arg(1)+"/"+arg(2)] = id
+		if w[0] == "reserve" {
+			r, err = s.step(core.Input{Commit: &core.Commit{By: s.by(arg(1)), ID: id}})
+		}
+		return shown(r.Reservation), err
+	case "commit", "release", "modify", "show": // commit NODE DATA
+		id := s.res[arg(1)+"/"+arg(2)]
+		var r core.Reply
+		var err error
+		switch w[0] {
+		case "commit":
+			r, err = s.step(core.Input{Commit: &core.Commit{By: s.by(arg(1)), ID: id}})
+		case "release":
+			r, err = s.step(core.Input{Release: &core.Release{By: s.by(arg(1)), ID: id}})
+		case "modify":
+			q := northbound.ModifyRequest{}
+			if v := option(w, "committed"); v != "" {
+				b := rate(v)
+				q.Committed = &b
+			}
+			if v := option(w, "ceiling"); v != "" {
+				b := rate(v)
+				q.Ceiling = &b
+			}
+			r, err = s.step(core.Input{Modify: &core.Modify{By: s.by(arg(1)), ID: id, Request: q}})
+		case "show":
+			v, err := s.c.Reservation(s.by(arg(1)), id)
+			return shown(&v), err
+		}
+		return shown(r.Reservation), err
+	case "usage": // usage NODE PEER DATA epoch= seq= sent= received= content= end= transfer= [done]
+		n := func(name string) uint64 { v, _ := strconv.ParseUint(option(w, name), 10, 64); return v }
+		id := s.res[arg(1)+"/"+arg(3)]
+		if id == 0 {
+			id = s.res[arg(2)+"/"+arg(3)]
+		}
+		u := southbound.Usage{Epoch: fmt.Sprintf("%016x", n("epoch")), Sequence: n("seq"),
+			Counts: []southbound.Count{{Reservation: id, SentBytes: n("sent"), SentPackets: n("sent") / 1000, ReceivedBytes: n("received"), ReceivedPackets: n("received") / 1000}}}
+		if end := option(w, "end"); end != "" {
+			u.Deliveries = []southbound.Delivery{{Transfer: fmt.Sprintf("%032x", n("transfer")), End: southbound.DeliveryEnd(end), Data: s.dataset(arg(3)),
+				Peer: s.node(arg(2)), Reservation: id, ContentBytes: n("content"), Started: epoch, Done: strings.HasSuffix(line, " done")}}
+		}
+		_, err := s.step(core.Input{Usage: &core.Usage{Node: arg(1), Report: u}})
+		return "taken", err
+	case "receipt": // receipt BY N
+		n, _ := strconv.ParseUint(arg(2), 10, 64)
+		r, err := s.step(core.Input{Receipt: &core.Receipt{By: s.by(arg(1)), Transfer: fmt.Sprintf("%032x", n)}})
+		if err != nil {
+			return "", err
+		}
+		return fmt.Sprintf("leaf %d", r.Receipt.Index), nil
+	case "metered": // metered BY
+		var b strings.Builder
+		u := s.c.Usage(s.by(arg(1)))
+		for _, r := range u.Reservations {
+			if !r.Implicit {
+				fmt.Fprintf(&b, "%s sent %d received %d lost %d; ", r.Reservation, r.Ingress.SentBytes, r.Egress.ReceivedBytes, r.LostBytes)
+			}
+		}
+		for _, t := range u.Transfers {
+			fmt.Fprintf(&b, "transfer %s %s %d/%d; ", strings.TrimLeft(t.ID, "0"), t.State, t.HolderBytes, t.ReceiverBytes)
+		}
+		return strings.TrimSuffix(b.String(), "; "), nil
+	case "bill": // bill BY INSTITUTION
+		b, err := s.c.Bill(s.by(arg(1)), arg(2), epoch, s.now.Add(time.Nanosecond), ledger.Standard())
+		if err != nil {
+			return "", err
+		}
+		var text strings.Builder
+		for _, l := range b.Lines {
+			fmt.Fprintf(&text, "%s %s %s × %s = %s; ", l.Dimension, l.Quantity, l.Unit, l.Price, l.Amount)
+		}
+		return text.String() + "total " + b.Total + " " + b.Currency, nil
+	case "wait": // wait SECONDS
+		n, _ := strconv.Atoi(arg(1))
+		s.now = s.now.Add(time.Duration(n) * time.Second)
+		_, err := s.step(core.Input{Tick: &core.Tick{}})
+		return s.now.Format(time.TimeOnly), err
+	}
+	s.t.Fatalf("the script has no command %q", w[0])
+	return "", nil
+}
+
+func shown(r *northbound.Reservation) string {
+	if r == nil {
+		return ""
+	}
+	return fmt.Sprintf("%s %s %s committed %s allocated %s of %s by %s limit %q %s", r.ID, r.State, r.Class, r.Committed, r.Allocated, r.Ceiling, strings.Join(r.Path, ">"), r.Limit, r.Reason)
+}
+
+func (s *script) record(inst, name, size, salt string) content.Record {
+	s.t.Helper()
+	n, _ := strconv.ParseUint(size, 10, 64)
+	var p netip.Prefix
+	for _, i := range s.c.Institutions() {
+		if i.Name == inst {
+			p = i.Registrant
+		}
+	}
+	r := content.Record{Name: name, Registrant: p, Grade: dssn.GradeGeneral2, Category: dssn.CategoryMeteorology,
+		Root: content.Hash([]byte(name + salt)), Length: dssn.ByteCount(n), Files: 1, Created: epoch}
+	if err := r.Sign(signer(inst)); err != nil {
+		s.t.Fatal(err)
+	}
+	return r
+}
+
+// world is the common beginning of scripts: the square, two institutions, a
+// terminal each.
+const world = `configure
+institution north
+institution south
+token a backbone
+token b backbone
+token c backbone
+token d backbone
+token north-1 terminal north
+token south-1 terminal south
+join a
+join b
+join c
+join d
+join north-1
+join south-1
+see a b d north-1
+see b a c
+see c b d south-1
+see d a c
+see north-1 a
+see south-1 c
+`
+
+func (s *script) run(text string) {
+	s.t.Helper()
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line == "" {
+			continue
+		}
+		if _, err := s.do(line); err != nil {
+			s.t.Fatalf("%s: %v", line, err)
+		}
+	}
+}
