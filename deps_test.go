@@ -113,7 +113,7 @@ func TestImportsGoOneWay(t *testing.T) {
 			switch {
 			case !ok:
 				t.Errorf("%s imports %s, which is in no room of deps_test.go", f.path, imp)
-			case f.test() && (within(imp, "dssn/internal") || room(imp) == f.room()):
+			case f.forTests() && (within(imp, "dssn/internal") || room(imp) == f.room()):
 			case to.name != from.name && !slices.Contains(from.may, to.name):
 				t.Errorf("%s imports %s: room %s may import %s", f.path, imp, from.name, strings.Join(from.may, ", "))
 			}

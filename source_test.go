@@ -231,6 +231,10 @@ type goFile struct {
 
 func (f goFile) test() bool { return strings.HasSuffix(f.path, "_test.go") }
 
+// forTests reports whether only tests use the file: a test itself, or in a
+// helper package, whose folder is named so (xdptest).
+func (f goFile) forTests() bool { return f.test() || strings.HasSuffix(path.Dir(f.path), "test") }
+
 // room is the file's folder; the module root's is called dssn.
 func (f goFile) room() string {
 	if d := path.Dir(f.path); d != "." {
@@ -298,15 +302,21 @@ func ownFiles(t *testing.T) (out []string) {
 		}
 		name := d.Name()
 		if d.IsDir() {
-			if p != "." && (strings.HasPrefix(name, ".git") || name == "testdata" || name == "bin" || name == "dist" || name == "node_modules") {
+			if p != "." && (name == ".git" || name == "testdata" || name == "bin" || name == "dist" || name == "node_modules") {
 				return filepath.SkipDir
 			}
 			return nil
 		}
 		switch filepath.Ext(name) {
-		case ".go", ".c", ".h", ".s", ".md", ".mk", ".json", ".service", ".sh", ".txt", ".yaml", ".mod", ".js", ".html", ".css", "":
-			out = append(out, filepath.ToSlash(p))
+		case "":
+			if name != "Makefile" && name != "run" && name != "LICENSE" {
+				return nil // a program that somebody built
+			}
+		case ".go", ".c", ".h", ".s", ".md", ".mk", ".json", ".service", ".sh", ".txt", ".yaml", ".mod", ".js", ".html", ".css":
+		default:
+			return nil
 		}
+		out = append(out, filepath.ToSlash(p))
 		return nil
 	})
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -132,7 +133,7 @@ func knownLogKey(cmd *cobra.Command) string {
 	return id.LogKey
 }
 
-// printBody shows the receipt's plain fields in their own order.
+// printBody shows the receipt's facts in their own order.
 func printBody(body json.RawMessage, row func(string, ...any)) {
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.UseNumber()
@@ -144,13 +145,14 @@ func printBody(body json.RawMessage, row func(string, ...any)) {
 		if err != nil {
 			return
 		}
-		var v any
+		var v json.RawMessage
 		if d.Decode(&v) != nil {
 			return
 		}
-		switch v.(type) {
-		case string, json.Number, bool:
-			row("  %v\t%v", k, v)
+		if v[0] == '{' {
+			printBody(v, row)
+			continue
 		}
+		row("  %v\t%s", k, strings.Trim(string(v), `"`))
 	}
 }

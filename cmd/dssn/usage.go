@@ -42,9 +42,13 @@ func printUsage(w io.Writer, u northbound.Usage) error {
 	}
 	fmt.Fprintln(w)
 	return table(w, func(row func(string, ...any)) {
-		row("RESERVATION\tINGRESS\tSENT\tPOLICED\tEGRESS\tRECEIVED\tLOST ON THE WAY")
+		row("RESERVATION\tKIND\tINGRESS\tSENT\tPOLICED\tEGRESS\tRECEIVED\tLOST ON THE WAY")
 		for _, r := range u.Reservations {
-			row("%s\t%s\t%s\t%s\t%s\t%s\t%s", r.Reservation, r.Ingress.Node, dssn.ByteCount(r.Ingress.SentBytes), dssn.ByteCount(r.Ingress.PolicedBytes),
+			kind := "reserved"
+			if r.Implicit {
+				kind = "implicit"
+			}
+			row("%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s", r.Reservation, kind, r.Ingress.Node, dssn.ByteCount(r.Ingress.SentBytes), dssn.ByteCount(r.Ingress.PolicedBytes),
 				r.Egress.Node, dssn.ByteCount(r.Egress.ReceivedBytes), dssn.ByteCount(r.LostBytes))
 		}
 	})
@@ -77,7 +81,11 @@ func billCommand() *cobra.Command {
 				return err
 			}
 			return emit(cmd, b, func(w io.Writer) error {
-				fmt.Fprintf(w, "%s, %s to %s, tariff %s\n", b.Institution, moment(b.From), moment(b.To), b.Tariff)
+				from := "everything"
+				if b.From.Unix() > 0 {
+					from = moment(b.From)
+				}
+				fmt.Fprintf(w, "%s, %s until %s, tariff %s\n", b.Institution, from, moment(b.To), b.Tariff)
 				err := table(w, func(row func(string, ...any)) {
 					row("  DIMENSION\tQUANTITY\tUNIT\tPRICE\tAMOUNT\tFOR")
 					for _, l := range b.Lines {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"dssn"
 )
 
 // sample is how many bytes an interface had received at a moment.
@@ -148,4 +150,53 @@ func resumed(samples []sample, cut time.Time, horizon time.Duration) (r resumpti
 		}
 	}
 	return r, ok
+}
+
+// linkLoads reads, at every hub, how many bytes have arrived over each
+// backbone link, by "from>to".
+func (l *Lab) linkLoads() (map[string]uint64, error) {
+	loads := map[string]uint64{}
+	for _, n := range l.Plan.Nodes {
+		if n.Role != RoleBackbone {
+			continue
+		}
+		var text []byte
+		err := inNamespace(n.Namespace, func() (err error) {
+			text, err = os.ReadFile("/proc/thread-self/net/dev")
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("read the counters of %s: %w", n.Name, err)
+		}
+		for _, w := range l.Plan.Wires {
+			for i, e := range w.Ends {
+				if w.Kind != wireFibre || e.Node != n.Name {
+					continue
+				}
+				v, err := receivedBytes(text, e.Interface)
+				if err != nil {
+					return nil, fmt.Errorf("read the counters of %s: %w", n.Name, err)
+				}
+				loads[w.Ends[1-i].Node+">"+n.Name] = v
+			}
+		}
+	}
+	return loads, nil
+}
+
+// carried returns how many bytes passed the whole path between two readings:
+// the least of its backbone links, in travelling direction.
+func carried(before, after map[string]uint64, hops []string) dssn.ByteCount {
+	least, any := uint64(0), false
+	for i := 1; i < len(hops); i++ {
+		name := hops[i-1] + ">" + hops[i]
+		now, ok := after[name]
+		if !ok {
+			continue // an access link
+		}
+		if n := now - before[name]; !any || n < least {
+			least, any = n, true
+		}
+	}
+	return dssn.ByteCount(least)
 }

@@ -112,6 +112,8 @@ type (
 		Hops        []string     `json:"hops"`
 		Carrier     dssn.Carrier `json:"carrier"`
 		FromPercent float64      `json:"from_percent"`
+		// Carried is what the kernel's counters of its links say.
+		Carried dssn.ByteCount `json:"carried_bytes"`
 	}
 	// ReportCut is the cut of a backbone link.
 	ReportCut struct {
@@ -207,9 +209,16 @@ func (r *Report) checkCut() (errs []error) {
 	if len(r.Paths) == 0 {
 		return []error{errors.New("no path was used")}
 	}
+	var carried dssn.ByteCount
+	for _, p := range r.Paths {
+		carried += p.Carried
+	}
+	if carried < r.Transfer.Bytes/10*9 {
+		errs = append(errs, fmt.Errorf("the links of the paths carried %d bytes of a transfer of %d", carried, r.Transfer.Bytes))
+	}
 	c := r.Cut
 	if c.Spared != "" {
-		return nil
+		return errs
 	}
 	if c.AtPercent < 25 || c.AtPercent > 60 {
 		errs = append(errs, fmt.Errorf("the cut came at %.1f %%, not between 25 and 60", c.AtPercent))
@@ -255,7 +264,7 @@ func (r *Report) Print(w io.Writer) {
 		if i > 0 {
 			name = "then"
 		}
-		row(name, "%s  from %.0f %%", strings.Join(p.Hops, " → "), p.FromPercent)
+		row(name, "%s  from %.0f %%, %s", strings.Join(p.Hops, " → "), p.FromPercent, p.Carried)
 	}
 	if r.Cut.Spared != "" {
 		row("cut", "none: %s", r.Cut.Spared)

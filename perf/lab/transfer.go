@@ -39,6 +39,9 @@ func (r *runner) transfer(ctx context.Context) error {
 		return err
 	}
 	r.report.Paths = []ReportPath{first}
+	if r.loads, err = r.lab.linkLoads(); err != nil {
+		return err
+	}
 
 	var got fetched
 	began := time.Now()
@@ -59,6 +62,9 @@ func (r *runner) transfer(ctx context.Context) error {
 	if err := errors.Join(t.err, flowErr); err != nil {
 		return err
 	}
+	if err := r.carried(); err != nil {
+		return err
+	}
 	r.report.Transfer = ReportTransfer{ID: got.Transfer, Bytes: got.Bytes, Seconds: seconds(took), Goodput: dssn.RateOf(got.Bytes, took), Root: got.Digest}
 	if !cut.IsZero() {
 		v, ok := resumed(samples, cut, 5*time.Second)
@@ -74,6 +80,19 @@ func (r *runner) transfer(ctx context.Context) error {
 		return err
 	}
 	return r.stock(ctx)
+}
+
+// carried closes the books of the path in use: what its links have carried
+// since the last time.
+func (r *runner) carried() error {
+	now, err := r.lab.linkLoads()
+	if err != nil {
+		return err
+	}
+	last := &r.report.Paths[len(r.report.Paths)-1]
+	last.Carried = carried(r.loads, now, last.Hops)
+	r.loads = now
+	return nil
 }
 
 // insideInterface is where a terminal's programs meet the network.
@@ -134,6 +153,9 @@ func (r *runner) cutLink(ctx context.Context, p *progress, first ReportPath) (ti
 	r.report.Cut = ReportCut{Link: link, AtPercent: p.percent()}
 	cut := time.Now()
 	if err := r.lab.Cut(link); err != nil {
+		return cut, err
+	}
+	if err := r.carried(); err != nil { // until now
 		return cut, err
 	}
 	r.say("at %.0f %% the link %s, which carries the transfer, is cut", r.report.Cut.AtPercent, link)
