@@ -1,0 +1,146 @@
+package journal_test
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"dssn/controller/journal"
+)
+
+func entries(from, n int) (out []journal.Entry) {
+	for i := range n {
+		out = append(out, journal.Entry{At: time.Unix(int64(from+i), 5).UTC(), Body: fmt.Appendf(nil, `{"n":%d}`, from+i)})
+	}
+	return out
+}
+
+func replay(t *testing.T, path string) (got []journal.Entry, err error) {
+	t.Helper()
+	j, err := journal.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	err = j.Replay(func(e journal.Entry) error { got = append(got, e); return nil })
+	return got, err
+}
+
+func TestWhatIsAppendedIsReplayed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "j.db")
+	var want []journal.Entry
+	for round := range 5 {
+		j, err := journal.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n := range 10 {
+			e := entries(round*1000+n*10, n+1)
+			if err := j.Append(e); err != nil {
+				t.Fatal(err)
+			}
+			want = append(want, e...)
+		}
+		if seq, _ := j.Head(); seq != int64(len(want)) {
+			t.Errorf("the head is %d after %d entries", seq, len(want))
+		}
+		if err := j.SetSetting("k", []byte{byte(round)}); err != nil {
+			t.Fatal(err)
+		}
+		if v, err := j.Setting("k"); err != nil || v[0] != byte(round) {
+			t.Errorf("setting %v, %v", v, err)
+		}
+		if v, err := j.Setting("none"); v != nil || err != nil {
+			t.Errorf("a setting never made is %v, %v", v, err)
+		}
+		if _, err := journal.Open(path); !errors.Is(err, journal.ErrInUse) {
+			t.Errorf("a second opening gave %v", err)
+		}
+		j.Close()
+	}
+	got, err := replay(t, path)
+	if err != nil || len(got) != len(want) {
+		t.Fatalf("replayed %d of %d entries: %v", len(got), len(want), err)
+	}
+	for i, e := range got {
+		if e.Sequence != int64(i+1) || !e.At.Equal(want[i].At) || string(e.Body) != string(want[i].Body) {
+			t.Errorf("entry %d is %+v, want %+v", i, e, want[i])
+		}
+	}
+}
+
+func TestEveryChangeOfTheFileIsFound(t *testing.T) {
+	for what, change := range map[string]struct {
+		sql string
+		seq int64
+	}{
+		"a changed body":   {`UPDATE journal SET body = '{"n":7}' WHERE seq = 4`, 4},
+		"a changed time":   {`UPDATE journal SET at = at + 1 WHERE seq = 6`, 6},
+		"a missing entry":  {`DELETE FROM journal WHERE seq = 5`, 5},
+		"a changed hash":   {`UPDATE journal SET hash = zeroblob(32) WHERE seq = 3`, 3},
+		"exchanged bodies": {`UPDATE journal SET body = CASE seq WHEN 7 THEN (SELECT body FROM journal WHERE seq = 8) ELSE (SELECT body FROM journal WHERE seq = 7) END WHERE seq IN (7, 8)`, 7},
+	} {
+		t.Run(what, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "j.db")
+			j, err := journal.Open(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := j.Append(entries(0, 10)); err != nil {
+				t.Fatal(err)
+			}
+			j.Close()
+			db, err := sql.Open("sqlite", path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := db.Exec(change.sql); err != nil {
+				t.Fatal(err)
+			}
+			db.Close()
+			_, err = replay(t, path)
+			var c *journal.CorruptError
+			if !errors.As(err, &c) || c.Sequence != change.seq {
+				t.Errorf("got %v, want a corrupt entry %d", err, change.seq)
+			}
+		})
+	}
+}
+
+func TestANewerSchemaIsLeftAlone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "j.db")
+	j, err := journal.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j.Close()
+	db, _ := sql.Open("sqlite", path)
+	if _, err := db.Exec("PRAGMA user_version = 99"); err != nil {
+		t.Fatal(err)
+	}
+	db.Close()
+	if _, err := journal.Open(path); err == nil {
+		t.Error("opened")
+	}
+}
+
+func TestAnAppendThatFailsLeavesNothing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "j.db")
+	j, err := journal.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	if err := j.AppendLog(0, [][]byte{[]byte("a")}, 0, [][32]byte{{1}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.AppendLog(1, [][]byte{[]byte("b")}, 0, [][32]byte{{2}}); err == nil {
+		t.Fatal("two hashes in one place were accepted")
+	}
+	if n, err := j.LogSize(); n != 1 || err != nil {
+		t.Errorf("%d leaves, %v", n, err)
+	}
+}
