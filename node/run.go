@@ -208,9 +208,11 @@ func (n *running) run(ctx context.Context, o Options) (err error) {
 		Shifts: n.features.NextCSID, Steers: n.steer != nil, Inside: n.insideName(), Timing: o.Timing,
 	})
 	start := func(f func(context.Context)) { wait.Go(func() { f(ctx) }) }
-	if err := n.watchLinks(ctx); err != nil {
+	watch, err := n.watchLinks(ctx)
+	if err != nil {
 		return err
 	}
+	start(watch)
 	if err := n.remembered(); err != nil {
 		return err
 	}
@@ -352,27 +354,6 @@ func (n *running) watches(link string) bool {
 		}
 	}
 	return false
-}
-
-// watchLinks feeds every watched link and its changes.
-func (n *running) watchLinks(ctx context.Context) error {
-	seen := func(l kernel.Link) {
-		if n.watches(l.Name) {
-			n.feedUntil(ctx, LinkSeen{l})
-		}
-	}
-	var broken func(error)
-	broken = func(err error) {
-		n.log.Warn("watching links anew", "err", err)
-		select {
-		case <-ctx.Done():
-		case <-time.After(100 * time.Millisecond):
-			if err := kernel.WatchLinks(ctx, seen, broken); err != nil {
-				broken(err)
-			}
-		}
-	}
-	return kernel.WatchLinks(ctx, seen, broken)
 }
 
 // feed gives the core an input; it waits while the queue is full and the loop

@@ -268,7 +268,7 @@ func (h *host) start(t *testing.T, env ...string) {
 	t.Cleanup(func() {
 		cmd.Process.Kill()
 		cmd.Wait()
-		if t.Failed() {
+		if t.Failed() || os.Getenv("N1LOG") != "" {
 			t.Logf("log of %s:\n%s", h.name, log)
 		}
 	})
