@@ -1,0 +1,101 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"dssn/dataplane/aead"
+)
+
+// sweepLengths compares our path with the Go libraries at every length from 0
+// to 9000, for one packet and for eight, and tells the worst. A length that looks slower is measured
+// again, longer, before it counts.
+func sweepLengths(out io.Writer) error {
+	fmt.Fprintf(out, "every length from 0 to 9000 on %s against the Go libraries\n", aead.Path())
+	for _, suite := range []string{"aes", "chacha"} {
+		for _, packets := range []int{1, 8} {
+			for _, open := range []bool{false, true} {
+				if err := sweepOne(out, suite, packets, open); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func sweepOne(out io.Writer, suite string, packets int, open bool) error {
+	worst, at, slower := 1e9, 0, 0
+	for n := 0; n <= 9000; n++ {
+		list := strings.TrimSuffix(strings.Repeat(strconv.Itoa(n)+",", packets), ",")
+		ours, err := newBatch("ours", suite, list)
+		if err != nil {
+			return err
+		}
+		std, err := newBatch("go", suite, list)
+		if err != nil {
+			return err
+		}
+		ratio := 0.0
+		for _, effort := range []struct {
+			rounds int
+			limit  time.Duration
+		}{{3, 8 * time.Microsecond}, {9, 30 * time.Microsecond}, {25, 200 * time.Microsecond}} {
+			ratio, err = compare(ours, std, open, effort.rounds, effort.limit)
+			if err != nil {
+				return err
+			}
+			if ratio >= 1 {
+				break
+			}
+		}
+		if ratio < worst {
+			worst, at = ratio, n
+		}
+		if ratio < 0.95 {
+			slower++
+		}
+	}
+	verb := "seal"
+	if open {
+		verb = "open"
+	}
+	fmt.Fprintf(out, "%-6s %s, %d at a time: worst %.2f× at %d B; %d lengths slower by more than 5 %%\n", suite, verb, packets, worst, at, slower)
+	return nil
+}
+
+// compare returns the median over rounds of (time of std) / (time of ours).
+func compare(ours, std *batch, open bool, rounds int, limit time.Duration) (float64, error) {
+	var ratios []float64
+	for range rounds {
+		spent := [2]float64{}
+		for i, b := range []*batch{ours, std} {
+			t, calls, err := b.calls(open, limit)
+			if err != nil {
+				return 0, err
+			}
+			spent[i] = float64(t) / float64(calls)
+		}
+		ratios = append(ratios, spent[1]/spent[0])
+	}
+	return slices.Sorted(slices.Values(ratios))[rounds/2], nil
+}
+
+// calls runs the verb for about limit and returns the time of all calls.
+// Opening is timed together with the sealing that must come before it.
+func (b *batch) calls(open bool, limit time.Duration) (time.Duration, int, error) {
+	start := time.Now()
+	for n := 1; ; n++ {
+		b.seal()
+		if open && !b.open() {
+			return 0, 0, fmt.Errorf("a sealed packet was refused")
+		}
+		if t := time.Since(start); t >= limit {
+			return t, n, nil
+		}
+	}
+}
