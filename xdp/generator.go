@@ -35,7 +35,8 @@ const (
 	headBytes   = 72 // of a frame, rewritten each time
 	maxVariants = 1024
 	liveBatch   = 64      // frames at a time
-	turnFrames  = 1 << 20 // frames a turn in the kernel: 0.1 to 0.3 seconds
+	turnFrames  = 1 << 20 // frames a turn in the kernel, paced: 0.1 to 0.3 seconds
+	turnFlood   = 1 << 23 // unpaced: 1 to 2 seconds
 	liveFrames  = 1 << 1  // BPF_F_TEST_XDP_LIVE_FRAMES
 )
 
@@ -78,8 +79,8 @@ func NewGenerator(ifindex int, frames ...[]byte) (*Generator, error) {
 	return g, nil
 }
 
-// Run sends count frames, or fewer if the context ends first (looked at every few
-// tens of milliseconds). With a rate, in frames a second, it sends no faster; 0 is
+// Run sends count frames, or fewer if the context ends first (looked at every
+// second or two). With a rate, in frames a second, it sends no faster; 0 is
 // as fast as it goes. Either way it occupies the CPU it is called on.
 func (g *Generator) Run(ctx context.Context, count, rate uint64) error {
 	runtime.LockOSThread()
@@ -105,7 +106,7 @@ func (g *Generator) Run(ctx context.Context, count, rate uint64) error {
 		}
 		turn := uint64(turnFrames)
 		if rate == 0 {
-			turn = min(turn, limit-pace.Sent)
+			turn = min(turnFlood, limit-pace.Sent)
 		}
 		_, err := g.objects.Generate.Run(&ebpf.RunOptions{
 			Data: g.frame, Repeat: uint32(turn), BatchSize: uint32(min(turn, liveBatch)), Flags: liveFrames,
@@ -142,6 +143,44 @@ func (g *Generator) Close() error {
 		errs = append(errs, g.objects.Generate.Close())
 	}
 	return errors.Join(errs...)
+}
+
+// Bare redirects every frame that arrives on one interface to another, unread: the
+// most that forwarding in the driver can be compared with.
+type Bare struct {
+	program *ebpf.Program
+	out     *ebpf.Map
+	link    link.Link
+}
+
+// NewBare attaches it.
+func NewBare(from, to int) (*Bare, error) {
+	spec, err := bpf.LoadPerf()
+	if err != nil {
+		return nil, fmt.Errorf("reading the redirecting program: %w", err)
+	}
+	c, err := ebpf.NewCollection(spec)
+	if err != nil {
+		return nil, explain("loading the redirecting program", err)
+	}
+	defer c.Close()
+	b := &Bare{program: c.DetachProgram("bare"), out: c.DetachMap("out")}
+	if err := b.out.Put(uint32(0), uint32(to)); err != nil {
+		return nil, errors.Join(explain(fmt.Sprintf("redirecting to interface %d", to), err), b.Close())
+	}
+	if b.link, _, err = attachXDP(b.program, from, AttachAuto); err != nil {
+		return nil, errors.Join(err, b.Close())
+	}
+	return b, nil
+}
+
+// Close detaches it.
+func (b *Bare) Close() error {
+	var err error
+	if b.link != nil {
+		err = b.link.Close()
+	}
+	return errors.Join(err, b.program.Close(), b.out.Close())
 }
 
 // Sink counts and drops what arrives on an interface.
