@@ -5,25 +5,28 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"path"
-	"strconv"
 	"sync"
 	"time"
 
 	"dssn/content"
 )
 
-// How much is asked for and handled at once. A request is long, so that its
-// round trip hardly counts, until little is left, when all streams should end
-// together. A block is what is read, verified and written in one go; on a slow
-// line blocks are shorter, so that little is lost when the line breaks.
+// How much is asked for and handled at once. A piece is what one request asks
+// for; pieces become shorter towards the end, when all streams should end
+// together. A worker asks for the next pieces while one is arriving, up to
+// aheadBytes or aheadPieces. A block is what is read, verified and written in
+// one go; on a slow line blocks are shorter, so that little is lost when the
+// line breaks.
 const (
-	maxPiece = 64 << 20
+	maxPiece = 32 << 20
 	minPiece = 4 << 20
 	maxBlock = 1 << 20
 	minBlock = 4 * content.GroupBytes
+
+	aheadBytes  = 2 << 20
+	aheadPieces = 64
 
 	blockTime = 50 * time.Millisecond
 )
@@ -33,6 +36,33 @@ type treeOnce struct {
 	mu       sync.Mutex
 	tree     *content.Tree
 	segments map[uint64]*content.Segment
+}
+
+// haveSegment returns the segment that covers offset at of f if it is there.
+func (f *file) haveSegment(at int64) *content.Segment {
+	t := &f.tree
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.segments[uint64(at)/content.SegmentBytes]
+}
+
+// adopt takes a whole outboard, of a file of a single segment, and returns
+// that segment if it verifies.
+func (f *file) adopt(outboard []byte) (*content.Segment, error) {
+	head := content.OutboardHeadSize(f.Size)
+	tree, err := content.ParseOutboardHead(f.File, outboard[:head])
+	if err != nil {
+		return nil, err
+	}
+	s, err := tree.Segment(0, outboard[head:])
+	if err != nil {
+		return nil, err
+	}
+	t := &f.tree
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.tree, t.segments = tree, map[uint64]*content.Segment{0: s}
+	return s, nil
 }
 
 // segment returns the verified segment that covers offset at of f, fetching
@@ -122,9 +152,9 @@ func newQueue(g *get) *queue {
 	return q
 }
 
-// take returns the next piece, waiting while others might still give some
-// back. ok is false when there is nothing left to do.
-func (q *queue) take() (p piece, ok bool) {
+// take returns the next piece. With wait it waits while others might still give
+// some back, and ok false means that there is nothing left to do.
+func (q *queue) take(wait bool) (p piece, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for {
@@ -139,18 +169,18 @@ func (q *queue) take() (p piece, ok bool) {
 			}
 			q.next++
 		}
-		if q.running == 0 {
+		if q.running == 0 || !wait {
 			return piece{}, false
 		}
 		q.ready.Wait()
 	}
 }
 
-// cut takes a piece off the first pending span: a third of an equal share of
+// cut takes a piece off the first pending span: a quarter of an equal share of
 // what is left, within bounds, ending at a group and within a segment.
 func (q *queue) cut(f *file) span {
 	s := &f.pending[0]
-	n := min(max(q.remaining/(3*q.streams), minPiece), maxPiece)
+	n := min(max(q.remaining/(4*q.streams), minPiece), maxPiece)
 	end := (s.from + n) / content.GroupBytes * content.GroupBytes
 	end = min(end, (s.from/content.SegmentBytes+1)*content.SegmentBytes)
 	out := span{s.from, min(end, s.to)}
@@ -169,10 +199,16 @@ func (q *queue) done(p piece) {
 	if p.span.len() > 0 {
 		p.file.pending = append([]span{p.span}, p.file.pending...)
 		q.remaining += p.span.len()
-		q.failures++
 		q.next = 0
 	}
 	q.ready.Broadcast()
+}
+
+// failed counts a connection that had to be replaced.
+func (q *queue) failed() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.failures++
 }
 
 // stop makes every take return.
@@ -295,88 +331,176 @@ type worker struct {
 	hasher content.Hasher
 	buf    []byte
 	block  int64 // what is read at once, between minBlock and maxBlock
+	got    int64 // bytes verified over the present connection
+	ahead  []errand
+}
+
+// errand is a piece that was asked for, or is about to be; answers come in the
+// order of errands.
+type errand struct {
+	piece
+	asked    bool
+	outboard bool // asked for together with the file's outboard
 }
 
 func (w *worker) work(ctx context.Context) error {
 	wait := w.remote.firstWait
 	for {
-		p, ok := w.queue.take()
-		if !ok {
-			return nil
+		w.got = 0
+		err := w.converse(ctx)
+		for _, e := range w.ahead {
+			w.queue.done(e.piece)
 		}
-		rest, err := w.fetch(ctx, p)
-		w.queue.done(piece{p.file, rest})
+		w.ahead = w.ahead[:0]
 		var t *temporary
 		switch {
-		case err == nil:
-			wait = w.remote.firstWait
-		case ctx.Err() != nil:
-			return nil // somebody else has said why
+		case err == nil || ctx.Err() != nil:
+			return nil // done, or somebody else has said why
 		case !errors.As(err, &t):
 			return err
 		case w.queue.silence(time.Now()) > w.Patience:
 			return gaveUp(w.Patience, err)
-		default:
-			if rest.len() < p.span.len() {
-				wait = w.remote.firstWait // it was getting on
-			}
-			if sleep(ctx, wait) != nil {
-				return nil
-			}
-			wait = min(2*wait, lastWait)
 		}
+		w.queue.failed()
+		if w.got > 0 {
+			wait = w.remote.firstWait
+		}
+		if sleep(ctx, wait) != nil {
+			return nil
+		}
+		wait = min(2*wait, lastWait)
 	}
 }
 
-// fetch brings one piece: request, then read, verify, write, note, block by
-// block. It returns what is still missing of the piece.
-func (w *worker) fetch(ctx context.Context, p piece) (rest span, err error) {
-	rest = p.span
-	f := p.file
-	seg, err := w.segment(ctx, f, rest.from)
+// converse fetches piece after piece over one connection, until nothing is left
+// to do or something fails.
+func (w *worker) converse(ctx context.Context) error {
+	if !w.enlist(true) {
+		return nil
+	}
+	s, err := w.remote.openStream(ctx)
 	if err != nil {
-		return rest, err
+		return err
+	}
+	defer s.close()
+	for w.enlist(true) {
+		if err := w.ask(s); err != nil {
+			return err
+		}
+		if err := w.receive(ctx, s, &w.ahead[0]); err != nil {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			return err
+		}
+		w.queue.done(w.ahead[0].piece)
+		w.ahead = append(w.ahead[:0], w.ahead[1:]...)
+	}
+	return nil
+}
+
+// enlist takes pieces to be asked for ahead; it waits for the first one if
+// told to. It reports whether there is any.
+func (w *worker) enlist(wait bool) bool {
+	var ahead int64
+	for _, e := range w.ahead[min(1, len(w.ahead)):] {
+		ahead += e.span.len()
+	}
+	for len(w.ahead) < 2 || ahead < aheadBytes && len(w.ahead) < aheadPieces {
+		p, ok := w.queue.take(wait && len(w.ahead) == 0)
+		if !ok {
+			break
+		}
+		if len(w.ahead) > 0 {
+			ahead += p.span.len()
+		}
+		w.ahead = append(w.ahead, errand{piece: p})
+	}
+	return len(w.ahead) > 0
+}
+
+// ask sends the requests that have not been sent. A file's outboard is asked
+// for just before its first piece, unless it is so large that segment fetches
+// parts of it.
+func (w *worker) ask(s *stream) error {
+	verified := w.queue.counted()
+	for i := range w.ahead {
+		e := &w.ahead[i]
+		if e.asked {
+			continue
+		}
+		f := e.file
+		e.asked = true
+		if f.Size > content.GroupBytes && f.Size <= content.SegmentBytes && f.haveSegment(0) == nil {
+			e.outboard = true
+			s.ask(pathOutboard+f.Path, span{0, content.OutboardSize(f.Size)}, "", 0)
+		}
+		s.ask("/"+f.Path, e.span, w.transfer, verified)
+	}
+	return s.flush()
+}
+
+// receive brings one piece: its tree, then block by block read, verify, write,
+// note. The errand's span is what is still missing of it.
+func (w *worker) receive(ctx context.Context, s *stream, e *errand) error {
+	f := e.file
+	seg, err := w.treeOf(ctx, s, e)
+	if err != nil {
+		return err
 	}
 	out, err := w.openPart(f)
 	if err != nil {
-		return rest, err
+		return err
 	}
-	header := rangeHeader(rest)
-	header[TransferHeader] = []string{w.transfer}
-	header[VerifiedHeader] = []string{strconv.FormatUint(w.queue.counted(), 10)}
-	res, err := w.remote.do(ctx, http.MethodGet, "/"+f.Path, header, nil, http.StatusPartialContent)
+	body, err := s.answer("/"+f.Path, e.span, int64(f.Size))
 	if err != nil {
-		return rest, err
+		return err
 	}
-	defer res.Body.Close()
-	want := fmt.Sprintf("bytes %d-%d/%d", rest.from, rest.to-1, int64(f.Size))
-	if got := res.Header.Get("Content-Range"); got != want {
-		return rest, fmt.Errorf("the holder of %q sent %q for %q: ask the holder to publish again", f.Path, got, want)
-	}
-	for rest.len() > 0 {
-		block := span{rest.from, min(rest.from+w.block, rest.to)}
+	for e.span.len() > 0 {
+		block := span{e.span.from, min(e.span.from+w.block, e.span.to)}
 		buf := w.buf[:block.len()]
 		began := time.Now()
-		n, err := io.ReadFull(res.Body, buf)
+		n, err := io.ReadFull(body, buf)
 		if err != nil {
-			if ctx.Err() != nil {
-				return rest, context.Cause(ctx)
-			}
 			// Whole groups that came before the break are kept.
 			buf = buf[:n/content.GroupBytes*content.GroupBytes]
 			block.to = block.from + int64(len(buf))
-			err = &temporary{fmt.Errorf("the connection to the holder broke: %w", err)}
+			err = s.broken(err)
 		}
-		if e := w.take(f, seg, out, block, buf); e != nil {
-			return rest, e
+		if bad := w.take(f, seg, out, block, buf); bad != nil {
+			return bad
 		}
-		rest.from = block.to
+		e.span.from = block.to
+		w.got += block.len()
 		if err != nil {
-			return rest, err
+			return err
 		}
 		w.adapt(time.Since(began))
 	}
-	return rest, nil
+	// The body's end, which is no bytes, frees the stream for the next answer.
+	if _, err := io.ReadFull(body, w.buf[:1]); err != io.EOF {
+		return s.broken(err)
+	}
+	return nil
+}
+
+// treeOf returns the segment that verifies an errand's piece, from the answer
+// that precedes it if one was asked for.
+func (w *worker) treeOf(ctx context.Context, s *stream, e *errand) (*content.Segment, error) {
+	f := e.file
+	if !e.outboard {
+		return w.segment(ctx, f, e.span.from)
+	}
+	whole := span{0, content.OutboardSize(f.Size)}
+	body, err := s.answer(pathOutboard+f.Path, whole, whole.to)
+	if err != nil {
+		return nil, err
+	}
+	b, err := io.ReadAll(body)
+	if err != nil {
+		return nil, s.broken(err)
+	}
+	return f.adopt(b)
 }
 
 // take verifies a block, writes it, notes it in the journal and counts it, in

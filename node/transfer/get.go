@@ -124,7 +124,7 @@ func Get(ctx context.Context, o Options) (*Result, error) {
 		return nil, fmt.Errorf("asked for %s and got the record of %s: ask the catalogue's operator", id, res.Record.ID)
 	}
 	g := &get{Options: o, res: res, began: time.Now()}
-	g.remote = newRemote(id, o.Dial, o.Streams)
+	g.remote = newRemote(id, o.Dial)
 	if o.wait > 0 {
 		g.remote.firstWait = o.wait
 	}

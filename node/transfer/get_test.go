@@ -287,3 +287,62 @@ func TestGetOfOneFileOrFolder(t *testing.T) {
 		t.Errorf("a file that is not there: %v", err)
 	}
 }
+
+// A line between holder and receiver on which no answer arrives before eight
+// files have been asked for: a get that waited for each answer would starve.
+func TestSmallFilesAreAskedForAhead(t *testing.T) {
+	files := map[string][]byte{}
+	for i := range 8 {
+		files[fmt.Sprintf("f%d", i)] = pattern(byte(i), 20_000)
+	}
+	o, r := publish(t, files)
+	h := serve(t, o)
+	l := h.local(t)
+	opts := h.options(t, l, t.TempDir())
+	opts.Streams = 1
+	opts.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := h.dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return &hesitant{Conn: c, enough: make(chan struct{})}, nil
+	}
+	res, err := Get(context.Background(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.Retries != 0 {
+		t.Errorf("%d retries", res.Retries)
+	}
+	equalEnds(t, h, l, r.Length)
+}
+
+// hesitant lets nothing through to a connection that asks for files until it
+// has asked for eight.
+type hesitant struct {
+	net.Conn
+	files  int
+	enough chan struct{}
+}
+
+func (c *hesitant) Write(b []byte) (int, error) {
+	before := c.files
+	c.files += bytes.Count(b, []byte("GET /f"))
+	if before == 0 && bytes.HasPrefix(b, []byte("GET /.dssn/manifest")) || bytes.HasPrefix(b, []byte("POST ")) || before < 8 && c.files >= 8 {
+		select {
+		case <-c.enough:
+		default:
+			close(c.enough)
+		}
+	}
+	return c.Conn.Write(b)
+}
+
+func (c *hesitant) Read(b []byte) (int, error) {
+	select {
+	case <-c.enough:
+		return c.Conn.Read(b)
+	case <-time.After(10 * time.Second):
+		return 0, errors.New("eight files were not asked for")
+	}
+}

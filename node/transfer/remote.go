@@ -43,29 +43,30 @@ func (t *temporary) Unwrap() error { return t.err }
 type remote struct {
 	id     dssn.DataID
 	client *http.Client
+	dial   func(ctx context.Context, network, address string) (net.Conn, error)
 	// firstWait is how long to wait before the first retry.
 	firstWait time.Duration
 }
 
-func newRemote(id dssn.DataID, dial func(ctx context.Context, network, address string) (net.Conn, error), streams int) *remote {
+func newRemote(id dssn.DataID, dial func(ctx context.Context, network, address string) (net.Conn, error)) *remote {
 	if dial == nil {
 		d := net.Dialer{Timeout: stall}
 		dial = d.DialContext
 	}
-	return &remote{id: id, firstWait: firstWait, client: &http.Client{
+	lively := func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return &livelyConn{c}, nil
+	}
+	return &remote{id: id, firstWait: firstWait, dial: lively, client: &http.Client{
 		Transport: &http.Transport{
-			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-				c, err := dial(ctx, network, address)
-				if err != nil {
-					return nil, err
-				}
-				return &livelyConn{c}, nil
-			},
-			MaxIdleConnsPerHost:   streams + 2,
+			DialContext:           lively,
+			MaxIdleConnsPerHost:   2,
 			IdleConnTimeout:       stall,
 			ResponseHeaderTimeout: stall,
 			DisableCompression:    true,
-			ReadBufferSize:        64 << 10,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
@@ -114,15 +115,7 @@ func (r *remote) do(ctx context.Context, method, path string, header http.Header
 		}
 	}
 	defer res.Body.Close()
-	text, _ := io.ReadAll(io.LimitReader(res.Body, 8<<10))
-	p := Problem{Detail: fmt.Sprintf("the holder of %s answered %s to %s", r.id, res.Status, path)}
-	if res.Header.Get("Content-Type") == "application/problem+json" {
-		json.Unmarshal(text, &p)
-	}
-	if res.StatusCode >= 500 || res.StatusCode == http.StatusTooManyRequests {
-		return nil, &temporary{errors.New(p.Detail)}
-	}
-	return nil, &Refusal{Status: res.StatusCode, Detail: p.Detail}
+	return nil, refusal(r.id, path, res)
 }
 
 // small fetches something that fits memory, at most limit bytes.
