@@ -95,6 +95,9 @@ type Result struct {
 const (
 	defaultStreams  = 4
 	defaultPatience = time.Minute
+	// grace, in first waits, is how long a holder may refuse what the
+	// catalogue has just allowed: its next Assignment is on its way.
+	grace = 60
 )
 
 // Get fetches a dataset, or a part of it, by identifier. Every 16 KiB is
@@ -164,8 +167,12 @@ type get struct {
 // manifest fetches and verifies the manifest, with Patience.
 func (g *get) manifest(ctx context.Context) (*content.Manifest, error) {
 	var text []byte
+	graceEnds := time.Now().Add(grace * g.remote.firstWait)
 	err := g.remote.insist(ctx, g.Patience, func() (err error) {
 		text, err = g.remote.small(ctx, pathManifest, content.MaxManifestBytes)
+		if r := (*Refusal)(nil); errors.As(err, &r) && time.Now().Before(graceEnds) {
+			return &temporary{err}
+		}
 		return err
 	})
 	if t := (*temporary)(nil); errors.As(err, &t) {

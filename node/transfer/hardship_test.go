@@ -40,13 +40,23 @@ func TestRefusedGetPrintsTheReasonAndLeavesNothing(t *testing.T) {
 	l.err = nil
 	why := "the grant ended at noon: ask the owner for another"
 	h.refuse.Store(&why)
-	_, err := Get(context.Background(), h.options(t, l, out))
+	opts := h.options(t, l, out)
+	opts.wait = time.Millisecond
+	_, err := Get(context.Background(), opts)
 	var refusal *Refusal
 	if !errors.As(err, &refusal) || refusal.Status != http.StatusForbidden || err.Error() != why {
 		t.Errorf("holder refused: %v", err)
 	}
 	if _, err := os.Lstat(out); err == nil {
 		t.Error("a refused get made a folder")
+	}
+	// A holder that has not heard of the grant yet is asked again.
+	opts.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		time.AfterFunc(5*time.Millisecond, func() { h.refuse.Store(nil) })
+		return h.dial(ctx, network, address)
+	}
+	if _, err := Get(context.Background(), opts); err != nil {
+		t.Error(err)
 	}
 }
 
