@@ -17,6 +17,10 @@ import (
 // maxBatch bounds how many inputs share one transaction.
 const maxBatch = 256
 
+// snapshotEvery is how many entries a recovery replays at most, about; one is
+// also saved when the controller stops.
+const snapshotEvery = 20_000
+
 // errStopped is the answer to whoever asks during shutdown.
 var errStopped = errors.New("the controller is stopping: try again in a moment")
 
@@ -34,6 +38,10 @@ type engine struct {
 	inbox chan *submission
 	done  chan struct{} // closed when run has returned
 
+	// applied and saved are the entries that the core has taken and that the
+	// newest snapshot covers; run's own.
+	applied, saved int64
+
 	mu   sync.Mutex // guards core; held for a step or a query, never across I/O
 	core *core.Core
 }
@@ -47,10 +55,22 @@ type submission struct {
 	ready chan struct{}
 }
 
-// recover replays the journal into a new core and completes the evidence log:
-// leaves that were decided but not yet written when the process died.
+// recover brings a core to the journal's end, from the newest snapshot on, and
+// completes the evidence log: leaves that were decided but not yet written when
+// the process died.
 func (e *engine) recover() error {
+	seq, state, err := e.journal.Snapshot()
+	if err != nil {
+		return err
+	}
 	e.core = core.New()
+	if seq > 0 {
+		if e.core, err = core.Restore(state); err != nil {
+			e.logger.Warn("the newest snapshot cannot be used; the whole journal is replayed", "error", err)
+			e.core, seq = core.New(), 0
+		}
+	}
+	e.applied, e.saved = seq, seq
 	var leaves [][]byte
 	var first int64
 	flush := func() error {
@@ -58,10 +78,11 @@ func (e *engine) recover() error {
 			return nil
 		}
 		err := e.log.Append(first, leaves)
-		first, leaves = first+int64(len(leaves)), nil
+		leaves = nil
 		return err
 	}
-	err := e.journal.Replay(func(entry journal.Entry) error {
+	err = e.journal.Replay(seq, func(entry journal.Entry) error {
+		e.applied = entry.Sequence
 		var in core.Input
 		if err := json.Unmarshal(entry.Body, &in); err != nil {
 			return &journal.CorruptError{Sequence: entry.Sequence, What: "cannot be read"}
@@ -69,6 +90,9 @@ func (e *engine) recover() error {
 		_, effects, _ := e.core.Step(entry.At, in) // a refusal then is a refusal now
 		for _, f := range effects {
 			if f.Leaf != nil {
+				if leaves == nil {
+					first = f.Leaf.Index
+				}
 				leaves = append(leaves, f.Leaf.Data)
 			}
 		}
@@ -83,6 +107,25 @@ func (e *engine) recover() error {
 	return flush()
 }
 
+// snapshot saves the state as it is. It is not needed for anything but speed, so
+// trouble with it is told and survived.
+func (e *engine) snapshot() {
+	if e.saved == e.applied {
+		return
+	}
+	e.mu.Lock()
+	state, err := e.core.Snapshot()
+	e.mu.Unlock()
+	if err == nil {
+		err = e.journal.SaveSnapshot(e.applied, state)
+	}
+	if err != nil {
+		e.logger.Warn("no snapshot was saved", "error", err)
+		return
+	}
+	e.saved = e.applied
+}
+
 // run takes inputs until ctx ends. An error means that nothing can be made
 // durable any more; what was acknowledged is safe.
 func (e *engine) run(ctx context.Context) error {
@@ -93,6 +136,7 @@ func (e *engine) run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			wake.Stop()
+			e.snapshot()
 			return nil
 		case s := <-e.inbox:
 			batch = append(batch, s)
@@ -111,6 +155,9 @@ func (e *engine) run(ctx context.Context) error {
 		}
 		if err := e.take(batch); err != nil {
 			return err
+		}
+		if e.applied-e.saved >= snapshotEvery {
+			e.snapshot()
 		}
 	}
 }
@@ -151,6 +198,7 @@ func (e *engine) take(batch []*submission) error {
 		effects = append(effects, f...)
 	}
 	e.mu.Unlock()
+	e.applied = entries[len(entries)-1].Sequence
 	if err := e.witness(effects); err != nil {
 		e.refuseAll(batch, err)
 		return err

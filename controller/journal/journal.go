@@ -23,10 +23,10 @@ import (
 	_ "modernc.org/sqlite" // the driver named "sqlite"
 )
 
-// schemaVersion is what this program writes; Open brings older files up to it.
-const schemaVersion = 1
-
-const schema = `
+// migrations bring a file forward, one step each; the file's user_version says
+// how many it has had. Steps are added and never changed: every file that was
+// ever written can be opened (held by a test for each).
+var migrations = []string{`
 CREATE TABLE journal (
 	seq   INTEGER PRIMARY KEY,      -- 1, 2, 3 …
 	at    INTEGER NOT NULL,         -- Unix nanoseconds, as given to the core
@@ -36,7 +36,13 @@ CREATE TABLE journal (
 CREATE TABLE log_leaf (idx INTEGER PRIMARY KEY, data BLOB NOT NULL);
 CREATE TABLE log_hash (idx INTEGER PRIMARY KEY, hash BLOB NOT NULL);
 CREATE TABLE setting (name TEXT PRIMARY KEY, value BLOB NOT NULL);
-`
+`, `
+CREATE TABLE snapshot (
+	seq   INTEGER PRIMARY KEY,      -- the state after this entry
+	hash  BLOB NOT NULL,            -- SHA-256 of state
+	state BLOB NOT NULL
+);
+`}
 
 // Entry is one input and the time at which the core took it.
 type Entry struct {
@@ -93,15 +99,15 @@ func (j *Journal) open(path string) error {
 	if err := os.Chmod(abs, 0o600); err != nil { // it holds secrets
 		return err
 	}
-	switch {
-	case version > schemaVersion:
-		return fmt.Errorf("it was written by a newer version (schema %d, this program knows %d): update the program", version, schemaVersion)
-	case version == 0:
+	if version > len(migrations) {
+		return fmt.Errorf("it was written by a newer version (schema %d, this program knows %d): update the program", version, len(migrations))
+	}
+	for ; version < len(migrations); version++ {
 		if err := j.tx(func(tx *sql.Tx) error {
-			_, err := tx.Exec(schema + fmt.Sprintf("PRAGMA user_version = %d;", schemaVersion))
+			_, err := tx.Exec(migrations[version] + fmt.Sprintf("PRAGMA user_version = %d;", version+1))
 			return err
 		}); err != nil {
-			return err
+			return fmt.Errorf("bring its schema from %d to %d: %w", version, version+1, err)
 		}
 	}
 	var hash []byte
@@ -192,16 +198,28 @@ func (e *CorruptError) Error() string {
 	return fmt.Sprintf("journal entry %d %s: restore the last backup, and keep this file as evidence", e.Sequence, e.What)
 }
 
-// Replay gives every entry to f in order, checking the chain. The error is f's,
-// the database's or a *CorruptError.
-func (j *Journal) Replay(f func(Entry) error) error {
-	rows, err := j.db.Query("SELECT seq, at, body, hash FROM journal ORDER BY seq")
+// Replay gives every entry behind number after to f in order, checking the
+// chain from there; 0 checks all of it. The error is f's, the database's or a
+// *CorruptError.
+func (j *Journal) Replay(after int64, f func(Entry) error) error {
+	var prev [32]byte
+	if after > 0 {
+		var hash []byte
+		err := j.db.QueryRow("SELECT hash FROM journal WHERE seq = ?", after).Scan(&hash)
+		if errors.Is(err, sql.ErrNoRows) {
+			return &CorruptError{after, "is missing"}
+		}
+		if err != nil {
+			return fmt.Errorf("read the journal: %w", err)
+		}
+		copy(prev[:], hash)
+	}
+	rows, err := j.db.Query("SELECT seq, at, body, hash FROM journal WHERE seq > ? ORDER BY seq", after)
 	if err != nil {
 		return fmt.Errorf("read the journal: %w", err)
 	}
 	defer rows.Close()
-	var prev [32]byte
-	var want int64 = 1
+	want := after + 1
 	for ; rows.Next(); want++ {
 		var e Entry
 		var at int64

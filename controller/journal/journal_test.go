@@ -25,7 +25,7 @@ func replay(t *testing.T, path string) (got []journal.Entry, err error) {
 		t.Fatal(err)
 	}
 	defer j.Close()
-	err = j.Replay(func(e journal.Entry) error { got = append(got, e); return nil })
+	err = j.Replay(0, func(e journal.Entry) error { got = append(got, e); return nil })
 	return got, err
 }
 
@@ -142,5 +142,89 @@ func TestAnAppendThatFailsLeavesNothing(t *testing.T) {
 	}
 	if n, err := j.LogSize(); n != 1 || err != nil {
 		t.Errorf("%d leaves, %v", n, err)
+	}
+}
+
+// releasedSchemas are the files that earlier versions wrote: for each, its
+// statements. They are copies on purpose; migrations must bring them all forward.
+var releasedSchemas = []string{`
+CREATE TABLE journal (seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, body BLOB NOT NULL, hash BLOB NOT NULL);
+CREATE TABLE log_leaf (idx INTEGER PRIMARY KEY, data BLOB NOT NULL);
+CREATE TABLE log_hash (idx INTEGER PRIMARY KEY, hash BLOB NOT NULL);
+CREATE TABLE setting (name TEXT PRIMARY KEY, value BLOB NOT NULL);
+INSERT INTO setting VALUES ('k', x'07');
+PRAGMA user_version = 1;`}
+
+func TestFilesOfEveryReleasedSchemaCanBeOpened(t *testing.T) {
+	for i, schema := range releasedSchemas {
+		path := filepath.Join(t.TempDir(), "j.db")
+		db, err := sql.Open("sqlite", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := db.Exec(schema); err != nil {
+			t.Fatal(err)
+		}
+		db.Close()
+		j, err := journal.Open(path)
+		if err != nil {
+			t.Fatalf("schema %d: %v", i+1, err)
+		}
+		if v, err := j.Setting("k"); err != nil || len(v) != 1 || v[0] != 7 {
+			t.Errorf("schema %d: what it held is %v, %v", i+1, v, err)
+		}
+		if err := errors.Join(j.Append(entries(0, 3)), j.SaveSnapshot(3, []byte("s"))); err != nil {
+			t.Errorf("schema %d: %v", i+1, err)
+		}
+		j.Close()
+	}
+}
+
+func TestASnapshotThatIsDamagedIsPassedOver(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "j.db")
+	j, err := journal.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if seq, state, err := j.Snapshot(); seq != 0 || state != nil || err != nil {
+		t.Errorf("an empty journal has the snapshot %d, %v", seq, err)
+	}
+	if err := j.Append(entries(0, 10)); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []int64{3, 6, 9, 99} { // 99: of a journal that was since restored
+		if err := j.SaveSnapshot(n, fmt.Appendf(nil, "state %d", n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if seq, state, err := j.Snapshot(); seq != 9 || string(state) != "state 9" || err != nil {
+		t.Errorf("got %d %q %v, want 9", seq, state, err)
+	}
+	j.Close()
+	db, _ := sql.Open("sqlite", path)
+	if _, err := db.Exec("UPDATE snapshot SET state = 'stat' WHERE seq = 9"); err != nil {
+		t.Fatal(err)
+	}
+	db.Close()
+	if j, err = journal.Open(path); err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	if seq, _, err := j.Snapshot(); seq != 0 || err != nil {
+		t.Errorf("got %d, %v, want none: 6 was no longer among the newest two", seq, err)
+	}
+	n := 0
+	if err := j.Replay(4, func(e journal.Entry) error { n++; return nil }); err != nil || n != 6 {
+		t.Errorf("%d entries behind the fourth, %v", n, err)
+	}
+	copied := filepath.Join(t.TempDir(), "copy.db")
+	if err := j.Backup(t.Context(), copied); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := replay(t, copied); err != nil || len(got) != 10 {
+		t.Errorf("the backup has %d entries, %v", len(got), err)
+	}
+	if err := j.Backup(t.Context(), copied); err == nil {
+		t.Error("a backup was overwritten")
 	}
 }
