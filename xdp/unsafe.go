@@ -116,3 +116,19 @@ func bindMemory(m []byte, node int) error {
 	}
 	return nil
 }
+
+// ethtoolWords asks the driver one of the ethtool ioctl's questions whose structure
+// is a row of 32-bit words, the first being the question.
+func ethtoolWords(fd int, name string, words []uint32) error {
+	var request struct {
+		name [unix.IFNAMSIZ]byte
+		data unsafe.Pointer
+		_    [16]byte
+	}
+	copy(request.name[:unix.IFNAMSIZ-1], name)
+	request.data = unsafe.Pointer(&words[0])
+	if _, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&request))); e != 0 {
+		return e
+	}
+	return nil
+}
