@@ -28,6 +28,8 @@ const (
 	aheadBytes  = 2 << 20
 	aheadPieces = 64
 
+	// A block arrives in about blockTime, a quarter of it at a wake-up, so a
+	// line of 16 kbit/s still shows a sign of life before it counts as stalled.
 	blockTime = 50 * time.Millisecond
 )
 
@@ -460,7 +462,7 @@ func (w *worker) receive(ctx context.Context, s *stream, e *errand) error {
 		block := span{e.span.from, min(e.span.from+w.block, e.span.to)}
 		buf := w.buf[:block.len()]
 		began := time.Now()
-		n, err := io.ReadFull(body, buf)
+		n, err := s.fill(body, buf, w.block/4)
 		if err != nil {
 			// Whole groups that came before the break are kept.
 			buf = buf[:n/content.GroupBytes*content.GroupBytes]

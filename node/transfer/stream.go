@@ -23,6 +23,7 @@ type stream struct {
 	conn net.Conn
 	in   *bufio.Reader
 	out  *bufio.Writer
+	low  lowWater
 	stop func() bool
 }
 
@@ -38,6 +39,7 @@ func (r *remote) openStream(ctx context.Context) (*stream, error) {
 	return &stream{
 		id: r.id, conn: c,
 		in: bufio.NewReaderSize(c, 16<<10), out: bufio.NewWriterSize(c, 16<<10),
+		low:  newLowWater(c),
 		stop: context.AfterFunc(ctx, func() { c.Close() }),
 	}, nil
 }
@@ -68,10 +70,28 @@ func (s *stream) broken(err error) error {
 	return &temporary{fmt.Errorf("the connection to the holder at %s broke: %w", s.id, err)}
 }
 
+// fill reads exactly len(p) bytes of a body, waking about every lowWater bytes.
+func (s *stream) fill(body io.Reader, p []byte, lowWater int64) (n int, err error) {
+	for n < len(p) && err == nil {
+		var m int
+		s.low.expect(min(int64(len(p)-n-s.in.Buffered()), lowWater))
+		m, err = body.Read(p[n:])
+		n += m
+	}
+	if n == len(p) {
+		return n, nil
+	}
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
 // answer reads the head of the next answer, which must be the range asked for.
 // size is that of the whole. The body must be read to its end before the next
 // answer.
 func (s *stream) answer(path string, want span, size int64) (io.Reader, error) {
+	s.low.expect(1)
 	res, err := http.ReadResponse(s.in, &http.Request{Method: http.MethodGet})
 	if err != nil {
 		return nil, s.broken(err)
