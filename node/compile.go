@@ -174,7 +174,7 @@ func (c *Core) tables() *dataplane.Tables {
 	return t
 }
 
-func (c *Core) probePeers() map[dssn.SID]ProbePeer {
+func (c *Core) probePeers() SetProbePeers {
 	peers := map[dssn.SID]ProbePeer{}
 	for _, p := range c.assignment.Peers {
 		if len(p.PresharedKey) > 0 {
@@ -182,7 +182,23 @@ func (c *Core) probePeers() map[dssn.SID]ProbePeer {
 			peers[p.SID] = ProbePeer{liveness.NewProbeKey(p.PresharedKey), open}
 		}
 	}
-	return peers
+	return SetProbePeers{peers, c.gate()}
+}
+
+// gate is the SID of the neighbour through which the locator block is reached, 0
+// if carriers are not shifted there.
+func (c *Core) gate() dssn.SID {
+	if !c.assignment.Steering {
+		return 0
+	}
+	for _, r := range c.assignment.Routes {
+		for _, n := range c.assignment.Neighbours {
+			if r.Prefix == c.self.Block && n.Node == r.Via {
+				return n.SID
+			}
+		}
+	}
+	return 0
 }
 
 // ways lists the paths of all peers for the machine of probes.

@@ -201,7 +201,7 @@ func (c *Core) assigned(now time.Time, in Assigned) []Effect {
 		out = append(out, Persist{a})
 	}
 	c.keepTunnels(now)
-	out = append(out, SetProbePeers{c.probePeers()}, SetAdmission{a})
+	out = append(out, c.probePeers(), SetAdmission{a})
 	out = append(out, c.kernelWanted(now, true)...)
 	out = append(out, c.pathsChanged(now, c.paths.Set(now, c.ways()))...)
 	return append(out, PublishTables{c.tables()})

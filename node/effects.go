@@ -31,7 +31,7 @@ func (n *running) carryOut(e Effect) {
 	case ClearCarrier:
 		err = n.steer.Delete(e.To)
 	case SetProbePeers:
-		n.probePeers.Store(&e.Peers)
+		n.probePeers.Store(&e)
 	case SetAdmission:
 		n.admission.assignment.Store(e.Assignment)
 		n.generation.Store(e.Assignment.Generation)
@@ -74,14 +74,27 @@ func (n *running) sendProbe(p liveness.ProbeToSend) error {
 		return nil
 	}
 	p.Probe.Open = peer.Open
-	return n.probes.Send(p.Probe.Append(make([]byte, 0, liveness.ProbeBytes), &peer.Key), p.Carrier.Addr())
+	return n.probeBy(p.Probe.Append(make([]byte, 0, liveness.ProbeBytes), &peer.Key), p.Carrier)
 }
 
 func (n *running) probePeer(sid dssn.SID) (p ProbePeer, ok bool) {
-	if peers := n.probePeers.Load(); peers != nil {
-		p, ok = (*peers)[sid]
+	if e := n.probePeers.Load(); e != nil {
+		p, ok = e.Peers[sid]
 	}
 	return p, ok
+}
+
+// probeBy sends an encoded probe by a carrier; see SetProbePeers.Gate.
+func (n *running) probeBy(b []byte, carrier dssn.Carrier) error {
+	if e := n.probePeers.Load(); e != nil && e.Gate != 0 {
+		if sids := carrier.SIDs(); len(sids) == 1 {
+			var err error
+			if carrier, err = dssn.NewCarrier(n.identity.Block, e.Gate, sids[0]); err != nil {
+				return err
+			}
+		}
+	}
+	return n.probes.Send(b, carrier.Addr())
 }
 
 // hearProbes answers what peers ask and feeds what they answer.
@@ -113,7 +126,7 @@ func (n *running) hearProbes(ctx context.Context) {
 		}
 		peer, _ := n.probePeer(p.From)
 		a := p.Reflect(peer.Open)
-		if err := n.probes.Send(a.Append(b[:0], &peer.Key), p.Return.Addr()); err != nil && !unreachable(err) {
+		if err := n.probeBy(a.Append(b[:0], &peer.Key), p.Return); err != nil && !unreachable(err) {
 			n.log.Warn("probe not answered", "err", err)
 		}
 	}

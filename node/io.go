@@ -89,7 +89,14 @@ type (
 	// SendProbe asks a path.
 	SendProbe struct{ liveness.ProbeToSend }
 	// SetProbePeers replaces the edges whose probes are believed and answered.
-	SetProbePeers struct{ Peers map[dssn.SID]ProbePeer }
+	// Gate, if not zero, is the SID of the node at the other end of this edge's
+	// link: a probe to a carrier of one SID, the egress alone, is written as Gate
+	// and egress. It goes the same way, and is not taken for traffic that
+	// shall travel by the carrier in use.
+	SetProbePeers struct {
+		Peers map[dssn.SID]ProbePeer
+		Gate  dssn.SID
+	}
 	// SetCarrier makes packets to a peer's address travel by a carrier.
 	SetCarrier struct {
 		To      netip.Addr

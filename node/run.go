@@ -74,7 +74,7 @@ type running struct {
 	probes *liveness.ProbeConn
 
 	admission   admission
-	probePeers  atomic.Pointer[map[dssn.SID]ProbePeer]
+	probePeers  atomic.Pointer[SetProbePeers]
 	generation  atomic.Uint64
 	plans       latest[SetKernel]
 	assignments latest[*southbound.Assignment]

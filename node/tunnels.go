@@ -60,7 +60,7 @@ func (c *Core) begin(now time.Time, peer dssn.SID, open bool) []Effect {
 		return nil
 	}
 	c.tunnels[peer] = tunnel{now, lower}
-	return []Effect{PublishTables{c.tables()}, SetProbePeers{c.probePeers()}}
+	return []Effect{PublishTables{c.tables()}, c.probePeers()}
 }
 
 // beginLate opens the tunnels that have waited long enough, and calls where only
@@ -86,5 +86,5 @@ func (c *Core) beginLate(now time.Time) []Effect {
 	if !changed {
 		return nil
 	}
-	return []Effect{PublishTables{c.tables()}, SetProbePeers{c.probePeers()}}
+	return []Effect{PublishTables{c.tables()}, c.probePeers()}
 }
