@@ -37,7 +37,8 @@ clean: ## remove what was built
 -include $(wildcard */bench.mk */*/bench.mk */*/*/bench.mk)
 
 bench-first-light: build ## goodput through the tunnels beside plain TCP and bare wireguard-go, in one run (root)
-	./$(BIN) lab bench
+	$(GO) build -o bin/wireguard-go golang.zx2c4.com/wireguard
+	./$(BIN) lab bench --wireguard-go bin/wireguard-go
 
 bench: ## every benchmark target of every room, one after the other
 	@for t in $$($(MAKE) -pRrq 2>/dev/null | awk -F: '/^bench-[a-z0-9-]+:/{print $$1}' | sort -u); do $(MAKE) --no-print-directory $$t || exit 1; done

@@ -32,6 +32,7 @@ func labBenchCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.IntVar(&o.Rounds, "rounds", 5, "how often each contender is measured, taking turns")
 	f.DurationVar(&o.Seconds, "seconds", 3*time.Second, "how long each measurement lasts, after one second of warming up")
+	f.StringVar(&o.WireGuard, "wireguard-go", "", "`program` to measure against (default: the one in the path)")
 	f.IntVar(&o.MTU, "mtu", 1500, "MTU of every link, bytes")
 	return cmd
 }

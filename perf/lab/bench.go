@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -29,6 +30,9 @@ type BenchOptions struct {
 	Seconds time.Duration // each measurement, after one second of warming up
 	MTU     int
 	Program string
+	// WireGuard is the wireguard-go program to measure against; empty means the
+	// one in the path. If there is another in the path, it is measured too.
+	WireGuard string
 }
 
 // Benchmark is what Bench found. Rates are TCP payload, one stream, holder to
@@ -55,15 +59,18 @@ const benchTopology = `{"format":"te-topology/1","name":"bench","nodes":[{"name"
 
 const (
 	benchSource, benchSink = "a-terminal", "b-terminal"
-	bareInterface          = "wgbare"
 )
 
 // Bench measures goodput through this product's tunnels beside plain TCP over
-// the same links and beside wireguard-go as Debian packages it, all in one run
+// the same links and beside wireguard-go as the caller chose it, all in one run
 // on one network, the contenders taking turns. It needs iperf3, wireguard-go
 // and wg.
 func Bench(ctx context.Context, o BenchOptions, w io.Writer) (*Benchmark, error) {
-	for _, tool := range []string{"iperf3", "wireguard-go", "wg"} {
+	tools := []string{"iperf3", "wg"}
+	if o.WireGuard == "" {
+		tools = append(tools, "wireguard-go")
+	}
+	for _, tool := range tools {
 		if _, err := exec.LookPath(tool); err != nil {
 			return nil, fmt.Errorf("the benchmark needs the program %s: install it with `apt-get install iperf3 wireguard-go wireguard-tools`", tool)
 		}
@@ -73,7 +80,13 @@ func Bench(ctx context.Context, o BenchOptions, w io.Writer) (*Benchmark, error)
 	if err != nil {
 		return nil, err
 	}
-	defer l.Down()
+	defer func() {
+		l.Down()
+		leftovers, _ := filepath.Glob(fmt.Sprintf("/run/wireguard/wg[ab][ab]%d.sock", os.Getpid()%100000))
+		for _, f := range leftovers { // of a wireguard-go that had no time to remove it
+			os.Remove(f)
+		}
+	}()
 	b := &bench{BenchOptions: o, lab: l, sh: sh}
 	targets, err := b.prepare(ctx)
 	if err != nil {
@@ -90,7 +103,7 @@ func Bench(ctx context.Context, o BenchOptions, w io.Writer) (*Benchmark, error)
 				return nil, fmt.Errorf("measure %s, round %d: %w", t.name, round+1, err)
 			}
 			result.Contenders[i].Rates = append(result.Contenders[i].Rates, rate)
-			fmt.Fprintf(w, "round %d  %-28s %8.2f Gbit/s\n", round+1, t.name, float64(rate)/1e9)
+			fmt.Fprintf(w, "round %d  %-34s %8.2f Gbit/s\n", round+1, t.name, float64(rate)/1e9)
 		}
 	}
 	for i := range result.Contenders {
@@ -114,26 +127,35 @@ type target struct {
 	from, to netip.Addr
 }
 
-// The inside addresses of bare wireguard-go.
-var bareSource, bareSink = netip.MustParseAddr("fd77::1"), netip.MustParseAddr("fd77::2")
-
-// prepare gives every contender its way; the second target is bare wireguard-go.
+// prepare gives every contender its way; the second is the yardstick.
 func (b *bench) prepare(ctx context.Context) ([]target, error) {
 	if err := b.plainRoutes(); err != nil {
 		return nil, fmt.Errorf("route plain TCP: %w", err)
 	}
-	if err := b.bareTunnel(ctx); err != nil {
-		return nil, fmt.Errorf("start bare wireguard-go: %w", err)
+	targets := []target{{"plain TCP, same links", b.linkAddress(benchSource), b.linkAddress(benchSink)}}
+	for i, p := range b.programs() {
+		t, err := b.bareTunnel(ctx, i, p)
+		if err != nil {
+			return nil, fmt.Errorf("start %s: %w", p, err)
+		}
+		targets = append(targets, t)
 	}
 	from, to, err := b.ownTunnel(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return []target{
-		{"plain TCP, same links", b.linkAddress(benchSource), b.linkAddress(benchSink)},
-		{"bare wireguard-go", bareSource, bareSink},
-		{"DSSN tunnel, reserved", from, to},
-	}, nil
+	return append(targets, target{"DSSN tunnel, reserved", from, to}), nil
+}
+
+// programs are the wireguard-go programs to measure, the yardstick first.
+func (b *bench) programs() (list []string) {
+	if b.WireGuard != "" {
+		list = append(list, b.WireGuard)
+	}
+	if p, err := exec.LookPath("wireguard-go"); err == nil {
+		list = append(list, p)
+	}
+	return list
 }
 
 // linkAddress is a terminal's address on its access link.
@@ -187,53 +209,68 @@ func linkLocal(h *netlink.Handle, name string) (netip.Addr, error) {
 	return netip.Addr{}, fmt.Errorf("%s has no link-local address", name)
 }
 
-// bareTunnel joins the terminals by wireguard-go, configured by hand.
-func (b *bench) bareTunnel(ctx context.Context) error {
-	ends := []struct {
-		node  string
-		inner netip.Addr
-		key   *ecdh.PrivateKey
-	}{{node: benchSource, inner: bareSource}, {node: benchSink, inner: bareSink}}
-	for i := range ends {
-		var err error
-		if ends[i].key, err = ecdh.X25519().GenerateKey(rand.Reader); err != nil {
-			return err
+// bareTunnel joins the terminals by the i-th wireguard-go, configured by hand.
+func (b *bench) bareTunnel(ctx context.Context, i int, program string) (target, error) {
+	out, err := exec.Command(program, "--version").CombinedOutput()
+	if err != nil {
+		return target{}, err
+	}
+	version, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
+	port := uint16(51900 + i)
+	ends := [2]bareEnd{{node: benchSource}, {node: benchSink}}
+	for k := range ends {
+		e := &ends[k]
+		e.inner = netip.AddrFrom16([16]byte{0: 0xfd, 1: 0x77, 7: byte(i), 15: byte(k + 1)})
+		// wireguard-go's sockets are in one folder, whatever the namespace.
+		e.iface = fmt.Sprintf("wg%c%c%d", 'a'+i, 'a'+k, os.Getpid()%100000)
+		if e.key, err = ecdh.X25519().GenerateKey(rand.Reader); err != nil {
+			return target{}, err
 		}
 	}
-	for i, e := range ends {
-		peer := ends[1-i]
-		if _, err := b.lab.Start("bare-"+e.node, e.node, "wireguard-go", "-f", bareInterface); err != nil {
-			return err
+	for k, e := range ends {
+		if err := b.bareNode(ctx, program, port, e, ends[1-k]); err != nil {
+			return target{}, err
 		}
-		keyFile := filepath.Join(b.lab.dir, "bare-"+e.node+".key")
-		if err := os.WriteFile(keyFile, []byte(base64.StdEncoding.EncodeToString(e.key.Bytes())), 0o600); err != nil {
-			return err
-		}
-		set := line{node: e.node, quiet: true, args: []string{"wg", "set", bareInterface, "listen-port", "51999", "private-key", keyFile,
-			"peer", base64.StdEncoding.EncodeToString(peer.key.PublicKey().Bytes()), "allowed-ips", peer.inner.String() + "/128",
-			"endpoint", netip.AddrPortFrom(b.linkAddress(peer.node), 51999).String()}}
-		if err := until(ctx, 5*time.Second, func() error { _, err := b.sh.run(ctx, set); return err }); err != nil {
-			return err
-		}
-		n, _ := b.lab.Plan.Node(e.node)
-		err := withHandle(n.Namespace, func(h *netlink.Handle) error {
-			link, err := h.LinkByName(bareInterface)
-			if err != nil {
-				return err
-			}
-			if err := h.LinkSetMTU(link, b.MTU-80); err != nil {
-				return err
-			}
-			if err := addAddress(h, Address{bareInterface, netip.PrefixFrom(e.inner, 64)}); err != nil {
-				return err
-			}
-			return h.LinkSetUp(link)
-		})
+	}
+	// "wireguard-go v0.0.20250522": say which one it was.
+	return target{strings.TrimSpace("bare " + version), ends[0].inner, ends[1].inner}, nil
+}
+
+// bareEnd is one end of a bare tunnel.
+type bareEnd struct {
+	node, iface string
+	inner       netip.Addr
+	key         *ecdh.PrivateKey
+}
+
+func (b *bench) bareNode(ctx context.Context, program string, port uint16, e, peer bareEnd) error {
+	if _, err := b.lab.Start(e.iface, e.node, program, "-f", e.iface); err != nil {
+		return err
+	}
+	keyFile := filepath.Join(b.lab.dir, e.iface+".key")
+	if err := os.WriteFile(keyFile, []byte(base64.StdEncoding.EncodeToString(e.key.Bytes())), 0o600); err != nil {
+		return err
+	}
+	set := line{node: e.node, quiet: true, args: []string{"wg", "set", e.iface, "listen-port", fmt.Sprint(port), "private-key", keyFile,
+		"peer", base64.StdEncoding.EncodeToString(peer.key.PublicKey().Bytes()), "allowed-ips", peer.inner.String() + "/128",
+		"endpoint", netip.AddrPortFrom(b.linkAddress(peer.node), port).String()}}
+	if err := until(ctx, 5*time.Second, func() error { _, err := b.sh.run(ctx, set); return err }); err != nil {
+		return err
+	}
+	n, _ := b.lab.Plan.Node(e.node)
+	return withHandle(n.Namespace, func(h *netlink.Handle) error {
+		link, err := h.LinkByName(e.iface)
 		if err != nil {
 			return err
 		}
-	}
-	return nil
+		if err := h.LinkSetMTU(link, b.MTU-80); err != nil {
+			return err
+		}
+		if err := addAddress(h, Address{e.iface, netip.PrefixFrom(e.inner, 64)}); err != nil {
+			return err
+		}
+		return h.LinkSetUp(link)
+	})
 }
 
 // until tries f until it works, with a last error after limit.
@@ -255,26 +292,37 @@ func until(ctx context.Context, limit time.Duration, f func() error) error {
 
 // iperf measures one TCP stream from the source to the sink.
 func (b *bench) iperf(ctx context.Context, t target) (dssn.Bandwidth, error) {
-	server := b.sh.begin(ctx, line{node: benchSink, quiet: true, args: []string{"iperf3", "-s", "-1", "-B", t.to.String()}})
-	var out string
-	err := until(ctx, 5*time.Second, func() (err error) {
-		out, err = b.sh.run(ctx, line{node: benchSource, quiet: true,
-			args: []string{"iperf3", "-J", "-O", "1", "-t", fmt.Sprint(int(b.Seconds.Seconds())), "-B", t.from.String(), "-c", t.to.String()}})
+	ctx, cancel := context.WithTimeoutCause(ctx, b.Seconds+20*time.Second, fmt.Errorf("iperf3 from %s to %s did not end", t.from, t.to))
+	defer cancel() // also ends a server that nobody reached
+	b.sh.begin(ctx, line{node: benchSink, quiet: true, args: []string{"iperf3", "-s", "-1", "-B", t.to.String()}})
+	var rate dssn.Bandwidth
+	err := until(ctx, 10*time.Second, func() error {
+		out, err := b.sh.run(ctx, line{node: benchSource, quiet: true, args: []string{"iperf3", "-J", "-O", "1", "--connect-timeout", "2000",
+			"-t", fmt.Sprint(int(b.Seconds.Seconds())), "-B", t.from.String(), "-c", t.to.String()}})
+		if err == nil {
+			rate, err = receivedRate(out)
+		}
 		return err
 	})
-	if err != nil {
-		return 0, err
-	}
-	<-server
+	return rate, err
+}
+
+// receivedRate reads iperf3's JSON, which may say that it failed although the
+// program ended well.
+func receivedRate(text string) (dssn.Bandwidth, error) {
 	var r struct {
-		End struct {
+		Error string `json:"error"`
+		End   struct {
 			Received struct {
 				Rate float64 `json:"bits_per_second"`
 			} `json:"sum_received"`
 		} `json:"end"`
 	}
-	if err := json.Unmarshal([]byte(out), &r); err != nil || r.End.Received.Rate <= 0 {
-		return 0, fmt.Errorf("read what iperf3 wrote (%v): %.200s", err, out)
+	if err := json.Unmarshal([]byte(text), &r); err != nil {
+		return 0, fmt.Errorf("read what iperf3 wrote: %w", err)
+	}
+	if r.Error != "" || r.End.Received.Rate <= 0 {
+		return 0, fmt.Errorf("iperf3 measured nothing: %s", r.Error)
 	}
 	return dssn.Bandwidth(r.End.Received.Rate), nil
 }
@@ -289,7 +337,7 @@ func Spread(values []float64) (least, median, greatest float64) {
 // Print writes the benchmark as a table, with its conditions.
 func (r *Benchmark) Print(w io.Writer) {
 	fmt.Fprintf(w, "\n%s on %s\n%s\n\n", r.Command, r.At.Format(time.DateOnly), r.Host)
-	fmt.Fprintf(w, "%-28s %24s   %s\n", "one TCP stream", "Gbit/s median (least–most)", "of bare wireguard-go")
+	fmt.Fprintf(w, "%-34s %24s   %s\n", "one TCP stream", "Gbit/s median (least–most)", "of the first bare one")
 	for _, c := range r.Contenders {
 		gbps := make([]float64, len(c.Rates))
 		for i, v := range c.Rates {
@@ -297,7 +345,7 @@ func (r *Benchmark) Print(w io.Writer) {
 		}
 		lo, mid, hi := Spread(gbps)
 		rlo, rmid, rhi := Spread(c.OfBare)
-		fmt.Fprintf(w, "%-28s %10.2f (%.2f–%.2f) %14.2f (%.2f–%.2f)\n", c.Name, mid, lo, hi, rmid, rlo, rhi)
+		fmt.Fprintf(w, "%-34s %10.2f (%.2f–%.2f) %14.2f (%.2f–%.2f)\n", c.Name, mid, lo, hi, rmid, rlo, rhi)
 	}
 }
 
@@ -342,6 +390,14 @@ func (b *bench) ownTunnel(ctx context.Context) (from, to netip.Addr, err error) 
 		if _, err := b.sh.run(ctx, l); err != nil {
 			return from, to, err
 		}
+	}
+	// iperf3 cannot ask for an address that is only routed here; let anybody.
+	n, _ := b.lab.Plan.Node(benchSource)
+	err = inNamespace(n.Namespace, func() error {
+		return os.WriteFile("/proc/sys/net/ipv6/ip_nonlocal_bind", []byte("1"), 0o644)
+	})
+	if err != nil {
+		return from, to, err
 	}
 	s, err := b.sh.status(ctx)
 	if err != nil {
