@@ -82,13 +82,21 @@ func (l *localNode) Resolve(ctx context.Context, id dssn.DataID) (transfer.Resol
 		return transfer.Resolution{}, err
 	}
 	l.mu.Lock()
-	l.path = route(r.Path)
+	l.path = route(between(r.Path))
 	l.mu.Unlock()
 	t := transfer.Resolution{Record: r.Dataset.Record, Holder: r.HolderNode}
 	if r.Route != nil {
 		t.Reservation = r.Route.ID
 	}
 	return t, nil
+}
+
+// between leaves out a path's ends, which the person who waits knows.
+func between(hops []string) []string {
+	if len(hops) > 2 {
+		return hops[1 : len(hops)-1]
+	}
+	return hops
 }
 
 // Report tells the node how far the transfer has come.
@@ -102,7 +110,7 @@ func (l *localNode) Path(ctx context.Context, _ dssn.NodeID) (string, error) {
 	var r northbound.Resolution
 	if err := l.call(ctx, http.MethodGet, "/v1/resolve/"+l.id.String(), nil, &r); err == nil {
 		l.mu.Lock()
-		l.path = route(r.Path)
+		l.path = route(between(r.Path))
 		l.mu.Unlock()
 	}
 	l.mu.Lock()
