@@ -18,7 +18,7 @@ import (
 // perfCommand is the engineer's bench.
 func perfCommand() *cobra.Command {
 	c := &cobra.Command{Use: "perf", Short: "Measure what a network carries"}
-	c.AddCommand(perfIperfCommand())
+	c.AddCommand(perfIperfCommand(), perfStampCommand())
 	return c
 }
 
