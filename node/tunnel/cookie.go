@@ -107,7 +107,10 @@ func (j *jar) stamp(now time.Duration, gate *Gate, b []byte) []byte {
 // limiter lets each address begin few handshakes while the node is busy: five
 // at once, twenty a second. It remembers a bounded number of addresses, an IPv6
 // /64 counting as one.
-type limiter struct{ seen map[netip.Addr]allowance }
+type limiter struct {
+	seen  map[netip.Addr]allowance
+	swept time.Duration // when addresses were last forgotten, once a second at most
+}
 
 type allowance struct {
 	tokens time.Duration // in time it took to earn them
@@ -120,6 +123,18 @@ const (
 	limiterAddresses = 1 << 16
 )
 
+func (l *limiter) sweep(now time.Duration) {
+	if now-l.swept < time.Second {
+		return
+	}
+	l.swept = now
+	for k, v := range l.seen {
+		if now-v.at >= time.Second {
+			delete(l.seen, k)
+		}
+	}
+}
+
 func (l *limiter) allow(now time.Duration, a netip.Addr) bool {
 	a = a.Unmap()
 	if a.Is6() {
@@ -129,11 +144,7 @@ func (l *limiter) allow(now time.Duration, a netip.Addr) bool {
 	e, ok := l.seen[a]
 	if !ok {
 		if len(l.seen) >= limiterAddresses {
-			for k, v := range l.seen {
-				if now-v.at >= time.Second {
-					delete(l.seen, k)
-				}
-			}
+			l.sweep(now)
 			if len(l.seen) >= limiterAddresses {
 				return false
 			}
