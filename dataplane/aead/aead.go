@@ -99,9 +99,10 @@ func (k *Key) Suite() Suite { return k.suite }
 
 // Wipe overwrites the key and all that was derived from it. Jobs that carry a
 // wiped Key are refused (OK is false, the buffer is untouched). No Seal or
-// Open that uses the key may be running. On the generic path the key lives
-// inside the standard library, which has no way to clear it: there Wipe drops
-// the only reference and leaves the memory to the garbage collector.
+// Open that uses the key may be running. The standard library and
+// x/crypto have no way to clear the keys they hold: of those (every suite on the
+// generic path, ChaCha20-Poly1305 on AVX2) Wipe drops the only reference and
+// leaves the memory to the garbage collector.
 func (k *Key) Wipe() {
 	if k.live.Swap(false) {
 		k.impl.wipe()
@@ -132,7 +133,8 @@ type Job struct {
 	OK bool
 
 	// apart is where the tag is when Buf is the text alone: set by std, whose
-	// callers' buffers may end with the text. Never seen by generic.
+	// callers' buffers may end with the text. Never seen by generic or
+	// chacha256.
 	apart *[TagSize]byte
 }
 

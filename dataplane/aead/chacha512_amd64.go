@@ -7,14 +7,20 @@ package aead
 //go:noescape
 func keystream512(stream *byte, lanes *lane)
 
+// keystream512Short makes two lanes, in less time.
+//
+//go:noescape
+func keystream512Short(stream *byte, lanes *lane)
+
 // xor512 adds n bytes of keystream to p.
 //
 //go:noescape
 func xor512(p, stream *byte, n int)
 
 const (
-	passLanes = 6
-	laneBytes = 4 * blockBytes
+	passLanes  = 6
+	shortLanes = 2
+	laneBytes  = 4 * blockBytes
 )
 
 // chacha512 is ChaCha20-Poly1305 on AVX-512 with IFMA. A packet is hashed in
@@ -36,6 +42,10 @@ func (c *chacha512) seal(run []Job) { c.treat(run, false) }
 func (c *chacha512) open(run []Job) { c.treat(run, true) }
 
 func (c *chacha512) treat(run []Job, open bool) {
+	if text, _ := run[0].parts(); len(run) == 1 && len(text) <= shortLanes*laneBytes-blockBytes {
+		c.treatShort(run, open)
+		return
+	}
 	var (
 		stream [passLanes * laneBytes]byte
 		lanes  [passLanes]lane
@@ -50,10 +60,15 @@ func (c *chacha512) treat(run []Job, open bool) {
 			key := &run[next.job].Key.impl.(*chacha512).key
 			next = lanes[n].take(run, key, next, laneBytes/blockBytes)
 		}
-		for i := n; i < passLanes; i++ {
-			lanes[i] = lanes[0]
+		if n <= shortLanes {
+			lanes[1] = lanes[n-1]
+			keystream512Short(&stream[0], &lanes[0])
+		} else {
+			for i := n; i < passLanes; i++ {
+				lanes[i] = lanes[0]
+			}
+			keystream512(&stream[0], &lanes[0])
 		}
-		keystream512(&stream[0], &lanes[0])
 		for i := 0; i < n; {
 			j := i + 1
 			for j < n && places[j].job == places[i].job {
@@ -63,6 +78,25 @@ func (c *chacha512) treat(run []Job, open bool) {
 			i = j
 		}
 	}
+	clear(stream[:])
+	poly = polyState{}
+}
+
+// treatShort is treat for one short packet: one pass of two lanes.
+func (c *chacha512) treatShort(run []Job, open bool) {
+	var (
+		stream [shortLanes * laneBytes]byte
+		lanes  [shortLanes]lane
+		poly   polyState
+	)
+	key := &run[0].Key.impl.(*chacha512).key
+	next := lanes[0].take(run, key, place{}, laneBytes/blockBytes)
+	lanes[1] = lanes[0]
+	if next.job == 0 {
+		lanes[1].take(run, key, next, laneBytes/blockBytes)
+	}
+	keystream512Short(&stream[0], &lanes[0])
+	c.use(&run[0], &poly, 0, stream[:], open)
 	clear(stream[:])
 	poly = polyState{}
 }

@@ -49,3 +49,22 @@ func BenchmarkKernel(b *testing.B) {
 		}
 	})
 }
+
+// BenchmarkKeystream256 shows what hashing costs beside making keystream.
+func BenchmarkKeystream256(b *testing.B) {
+	need.CPU(b, "AVX2 and VAES", available() >= pathAVX2)
+	buf := make([]byte, 4096)
+	st := new(polyState)
+	st.start(buf[:32])
+	var lanes [passLanes256]lane
+	for i := range lanes {
+		lanes[i].key = (*[32]byte)(buf)
+	}
+	for fours := range 11 {
+		b.Run(string(rune('0'+fours/10))+string(rune('0'+fours%10)), func(b *testing.B) {
+			for b.Loop() {
+				keystream256(&buf[0], &lanes[0], st, &buf[1024], fours)
+			}
+		})
+	}
+}

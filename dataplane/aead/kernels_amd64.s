@@ -8936,6 +8936,143 @@ rounds:
 	VZEROUPPER
 	RET
 
+// func keystream512Short(stream *byte, lanes *byte)
+// Requires: AVX, AVX512F
+TEXT ·keystream512Short(SB), NOSPLIT, $0-16
+	MOVQ            stream+0(FP), DI
+	MOVQ            lanes+8(FP), SI
+	MOVQ            (SI), R8
+	VMOVDQU64       chachaConst<>+0(SB), Z0
+	VBROADCASTI32X4 (R8), Z1
+	VBROADCASTI32X4 16(R8), Z2
+	VMOVQ           8(SI), X3
+	VPINSRQ         $0x01, 16(SI), X3, X3
+	VSHUFI64X2      $0x00, Z3, Z3, Z3
+	VPADDD          chachaBlock<>+0(SB), Z3, Z3
+	MOVQ            24(SI), R9
+	VMOVDQU64       chachaConst<>+0(SB), Z4
+	VBROADCASTI32X4 (R9), Z5
+	VBROADCASTI32X4 16(R9), Z6
+	VMOVQ           32(SI), X7
+	VPINSRQ         $0x01, 40(SI), X7, X7
+	VSHUFI64X2      $0x00, Z7, Z7, Z7
+	VPADDD          chachaBlock<>+0(SB), Z7, Z7
+	MOVQ            $0x0000000a, CX
+
+rounds:
+	VPADDD          Z1, Z0, Z0
+	VPXORD          Z0, Z3, Z3
+	VPROLD          $0x10, Z3, Z3
+	VPADDD          Z5, Z4, Z4
+	VPADDD          Z3, Z2, Z2
+	VPXORD          Z4, Z7, Z7
+	VPXORD          Z2, Z1, Z1
+	VPROLD          $0x10, Z7, Z7
+	VPROLD          $0x0c, Z1, Z1
+	VPADDD          Z7, Z6, Z6
+	VPADDD          Z1, Z0, Z0
+	VPXORD          Z6, Z5, Z5
+	VPXORD          Z0, Z3, Z3
+	VPROLD          $0x0c, Z5, Z5
+	VPROLD          $0x08, Z3, Z3
+	VPADDD          Z5, Z4, Z4
+	VPADDD          Z3, Z2, Z2
+	VPXORD          Z4, Z7, Z7
+	VPXORD          Z2, Z1, Z1
+	VPROLD          $0x08, Z7, Z7
+	VPROLD          $0x07, Z1, Z1
+	VPADDD          Z7, Z6, Z6
+	VPSHUFD         $0x39, Z1, Z1
+	VPSHUFD         $0x4e, Z2, Z2
+	VPSHUFD         $0x93, Z3, Z3
+	VPXORD          Z6, Z5, Z5
+	VPADDD          Z1, Z0, Z0
+	VPROLD          $0x07, Z5, Z5
+	VPXORD          Z0, Z3, Z3
+	VPSHUFD         $0x39, Z5, Z5
+	VPSHUFD         $0x4e, Z6, Z6
+	VPSHUFD         $0x93, Z7, Z7
+	VPROLD          $0x10, Z3, Z3
+	VPADDD          Z5, Z4, Z4
+	VPADDD          Z3, Z2, Z2
+	VPXORD          Z4, Z7, Z7
+	VPXORD          Z2, Z1, Z1
+	VPROLD          $0x10, Z7, Z7
+	VPROLD          $0x0c, Z1, Z1
+	VPADDD          Z7, Z6, Z6
+	VPADDD          Z1, Z0, Z0
+	VPXORD          Z6, Z5, Z5
+	VPXORD          Z0, Z3, Z3
+	VPROLD          $0x0c, Z5, Z5
+	VPROLD          $0x08, Z3, Z3
+	VPADDD          Z5, Z4, Z4
+	VPADDD          Z3, Z2, Z2
+	VPXORD          Z4, Z7, Z7
+	VPXORD          Z2, Z1, Z1
+	VPROLD          $0x08, Z7, Z7
+	VPROLD          $0x07, Z1, Z1
+	VPADDD          Z7, Z6, Z6
+	VPSHUFD         $0x93, Z1, Z1
+	VPSHUFD         $0x4e, Z2, Z2
+	VPSHUFD         $0x39, Z3, Z3
+	VPXORD          Z6, Z5, Z5
+	VPROLD          $0x07, Z5, Z5
+	VPSHUFD         $0x93, Z5, Z5
+	VPSHUFD         $0x4e, Z6, Z6
+	VPSHUFD         $0x39, Z7, Z7
+	DECQ            CX
+	JNZ             rounds
+	VPADDD          chachaConst<>+0(SB), Z0, Z0
+	VBROADCASTI32X4 (R8), Z24
+	VPADDD          Z24, Z1, Z1
+	VBROADCASTI32X4 16(R8), Z25
+	VPADDD          Z25, Z2, Z2
+	VMOVQ           8(SI), X26
+	VPINSRQ         $0x01, 16(SI), X26, X26
+	VSHUFI64X2      $0x00, Z26, Z26, Z26
+	VPADDD          chachaBlock<>+0(SB), Z26, Z26
+	VPADDD          Z26, Z3, Z3
+
+	// from four rows of four blocks to four blocks of four rows
+	VSHUFI64X2      $0x44, Z1, Z0, Z28
+	VSHUFI64X2      $0x44, Z3, Z2, Z29
+	VSHUFI64X2      $0xee, Z1, Z0, Z30
+	VSHUFI64X2      $0xee, Z3, Z2, Z31
+	VSHUFI64X2      $0x88, Z29, Z28, Z0
+	VSHUFI64X2      $0xdd, Z29, Z28, Z1
+	VSHUFI64X2      $0x88, Z31, Z30, Z2
+	VSHUFI64X2      $0xdd, Z31, Z30, Z3
+	VMOVDQU64       Z0, (DI)
+	VMOVDQU64       Z1, 64(DI)
+	VMOVDQU64       Z2, 128(DI)
+	VMOVDQU64       Z3, 192(DI)
+	VPADDD          chachaConst<>+0(SB), Z4, Z4
+	VBROADCASTI32X4 (R9), Z24
+	VPADDD          Z24, Z5, Z5
+	VBROADCASTI32X4 16(R9), Z25
+	VPADDD          Z25, Z6, Z6
+	VMOVQ           32(SI), X26
+	VPINSRQ         $0x01, 40(SI), X26, X26
+	VSHUFI64X2      $0x00, Z26, Z26, Z26
+	VPADDD          chachaBlock<>+0(SB), Z26, Z26
+	VPADDD          Z26, Z7, Z7
+
+	// from four rows of four blocks to four blocks of four rows
+	VSHUFI64X2 $0x44, Z5, Z4, Z28
+	VSHUFI64X2 $0x44, Z7, Z6, Z29
+	VSHUFI64X2 $0xee, Z5, Z4, Z30
+	VSHUFI64X2 $0xee, Z7, Z6, Z31
+	VSHUFI64X2 $0x88, Z29, Z28, Z4
+	VSHUFI64X2 $0xdd, Z29, Z28, Z5
+	VSHUFI64X2 $0x88, Z31, Z30, Z6
+	VSHUFI64X2 $0xdd, Z31, Z30, Z7
+	VMOVDQU64  Z4, 256(DI)
+	VMOVDQU64  Z5, 320(DI)
+	VMOVDQU64  Z6, 384(DI)
+	VMOVDQU64  Z7, 448(DI)
+	VZEROUPPER
+	RET
+
 // func xor512(p *byte, stream *byte, n int)
 // Requires: AVX, AVX512BW, AVX512F
 TEXT ·xor512(SB), NOSPLIT, $0-24
@@ -10269,10 +10406,10 @@ done:
 	VMOVDQU    Y10, 448(SI)
 	VMOVDQU    Y11, 480(SI)
 
-	// the spilled row is half of a secret
+	// the spilled row is secret
 	VPXOR   Y0, Y0, Y0
 	VMOVDQU Y0, (SP)
-	VZEROALL
+	VZEROUPPER
 	RET
 
 // func xor256(p *byte, stream *byte, n int)

@@ -5,8 +5,8 @@
 // Every contender is a process of its own that waits for orders; for each row
 // the contenders take turns, several rounds of a few milliseconds each, so that
 // whatever else runs on the machine disturbs them alike. A figure is the median
-// of the rounds, a spread their quartiles, and a ratio the median of the rounds'
-// ratios. All contenders must seal the same batch to the same bytes.
+// of the rounds, a spread their quartiles, and a ratio (ours to this contender)
+// the median of the rounds' ratios. All contenders must seal the same batch to the same bytes.
 package main
 
 import (
@@ -16,6 +16,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -34,6 +35,7 @@ func run() error {
 	peers := flag.String("peers", "", "the program built from peers.c; without it only Go is compared")
 	rounds := flag.Int("rounds", 15, "rounds of each row")
 	micros := flag.Int("us", 2000, "microseconds of each round for each contender")
+	only := flag.String("only", "", "measure only rows whose title matches this regular expression")
 	sweep := flag.Bool("sweep", false, "instead look for lengths from 0 to 9000 that are slower than the Go libraries")
 	flag.Parse()
 	if *worker {
@@ -41,6 +43,10 @@ func run() error {
 	}
 	if *sweep {
 		return sweepLengths(os.Stdout)
+	}
+	want, err := regexp.Compile(*only)
+	if err != nil {
+		return fmt.Errorf("read -only: %w", err)
 	}
 	contenders, err := startAll(*peers)
 	if err != nil {
@@ -53,6 +59,9 @@ func run() error {
 	}()
 	fmt.Printf("aead.Path() is %s; %d rounds of %d µs; GB/s of text: median (quartiles)\n", aead.Path(), *rounds, *micros)
 	for _, row := range rows() {
+		if !want.MatchString(row.title) {
+			continue
+		}
 		if err := measureRow(contenders, row, *rounds, *micros); err != nil {
 			return err
 		}
@@ -174,17 +183,22 @@ func measureRow(contenders []*contender, r row, rounds, micros int) error {
 	for i, c := range contenders {
 		q1, median, q3 := quartiles(rates[i])
 		fmt.Printf(" | %s %.2f (%.2f–%.2f)", c.name, median, q1, q3)
-		if i > 0 {
-			ratios := make([]float64, rounds)
-			for k := range ratios {
-				ratios[k] = rates[0][k] / rates[i][k]
-			}
-			_, ratio, _ := quartiles(ratios)
-			fmt.Printf(" %.2f×", ratio)
+		if i > 1 {
+			fmt.Printf(" %.2f×", ratio(rates[0], rates[i]))
 		}
 	}
-	fmt.Println()
+	fmt.Printf(" | AVX2 to Go %.2f×\n", ratio(rates[1], rates[2]))
 	return nil
+}
+
+// ratio is the median of the rounds' ratios.
+func ratio(a, b []float64) float64 {
+	ratios := make([]float64, len(a))
+	for k := range ratios {
+		ratios[k] = a[k] / b[k]
+	}
+	_, median, _ := quartiles(ratios)
+	return median
 }
 
 func quartiles(v []float64) (q1, median, q3 float64) {

@@ -12,8 +12,8 @@ import (
 )
 
 // sweepLengths compares our path with the Go libraries at every length from 0
-// to 9000, for one packet and for eight, and tells the worst. A length that looks slower is measured
-// again, longer, before it counts.
+// to 9000, for one packet and for eight, and tells the worst. A length that looks
+// slower is measured again, longer, before it counts.
 func sweepLengths(out io.Writer) error {
 	fmt.Fprintf(out, "every length from 0 to 9000 on %s against the Go libraries\n", aead.Path())
 	for _, suite := range []string{"aes", "chacha"} {

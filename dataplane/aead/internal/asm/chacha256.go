@@ -110,10 +110,10 @@ func chacha256() {
 			VMOVDQU(y(t+j), at(out, laneSize*i+32*j))
 		}
 	}
-	Comment("the spilled row is half of a secret")
+	Comment("the spilled row is secret")
 	VPXOR(reg.Y0, reg.Y0, reg.Y0)
 	VMOVDQU(reg.Y0, spill)
-	VZEROALL()
+	VZEROUPPER()
 	RET()
 
 	xor256()

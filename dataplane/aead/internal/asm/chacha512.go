@@ -6,8 +6,8 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// Keystream with AVX-512: six lanes (see chacha.go in the package) of four
-// blocks each. A lane is the four rows of the ChaCha state in four registers,
+// Keystream with AVX-512: six lanes (see chacha_amd64.go) of four blocks each,
+// or two for a short packet that is alone. A lane is the four rows of the ChaCha state in four registers,
 // and each register holds that row of four neighbouring blocks. A column round
 // works on the registers as they stand; between column and diagonal rounds rows
 // b, c and d turn within their blocks.
@@ -18,10 +18,7 @@ import (
 //	Z24–Z31        scratch when the rounds are done
 //
 //	DI keystream out, SI lanes in, R8–R13 keys of the six lanes, CX rounds
-const (
-	chachaLanes = 6
-	chachaSkew  = 2
-)
+const chachaSkew = 2
 
 // quarters are the four steps of a quarter round, rows numbered a = 0 to d = 3:
 // sum += add, xor ^= sum, xor turns left.
@@ -45,7 +42,15 @@ func chacha512() {
 	chachaConst = table("chachaConst", repeat(4, 0x3320646e61707865, 0x6b20657479622d32)...)
 	chachaBlock = table("chachaBlock", 0, 0, 1, 0, 2, 0, 3, 0)
 
-	TEXT("keystream512", NOSPLIT, "func(stream, lanes *byte)")
+	keystream512("keystream512", 6)
+	keystream512("keystream512Short", 2)
+	xor512()
+}
+
+// keystream512 emits the kernel for so many lanes. The time of few lanes is the
+// latency of the rounds; six nearly fill the execution ports.
+func keystream512(name string, n int) {
+	TEXT(name, NOSPLIT, "func(stream, lanes *byte)")
 	out, lanes := reg.RDI, reg.RSI
 	Load(Param("stream"), out)
 	Load(Param("lanes"), lanes)
@@ -56,7 +61,7 @@ func chacha512() {
 		VSHUFI64X2(Imm(0), z(to), z(to), z(to))
 		VPADDD(chachaBlock, z(to), z(to))
 	}
-	for i := range chachaLanes {
+	for i := range n {
 		MOVQ(at(lanes, laneBytes*i+laneKey), keys[i])
 		VMOVDQU64(chachaConst, z(4*i))
 		VBROADCASTI32X4(at(keys[i], 0), z(4*i+1))
@@ -65,11 +70,11 @@ func chacha512() {
 	}
 	MOVQ(U32(10), reg.RCX)
 	Label("rounds")
-	skewed(chachaLanes, chachaSkew, func(i int) []func() { return doubleRound512(4 * i) })
+	skewed(n, chachaSkew, func(i int) []func() { return doubleRound512(4 * i) })
 	DECQ(reg.RCX)
 	JNZ(LabelRef("rounds"))
 
-	for i := range chachaLanes {
+	for i := range n {
 		a, b, c, d := 4*i, 4*i+1, 4*i+2, 4*i+3
 		VPADDD(chachaConst, z(a), z(a))
 		VBROADCASTI32X4(at(keys[i], 0), z(24))
@@ -93,8 +98,6 @@ func chacha512() {
 	}
 	VZEROUPPER()
 	RET()
-
-	xor512()
 }
 
 // doubleRound512 returns the instructions of a column and a diagonal round on
