@@ -30,11 +30,5 @@ func (t *Transit) LetIn(o IngressOptions) error {
 	return t.objects.Ingress.Put(uint32(o.Ifindex), &in)
 }
 
-// Without leaves out parts of the program.
-func (o TransitOptions) Without(counters, meters, repair bool) TransitOptions {
-	o.withoutCounters, o.withoutMeters, o.withoutRepair = counters, meters, repair
-	return o
-}
-
 // TransitSpec is the program as generated.
 func TransitSpec() (*ebpf.CollectionSpec, error) { return bpf.LoadTransit() }

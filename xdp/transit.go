@@ -53,9 +53,12 @@ type TransitOptions struct {
 	// absent; empty pins nothing.
 	PinDir string
 
-	// For measuring: parts left out.
-	withoutCounters, withoutMeters, withoutRepair bool
+	// LeaveOut compiles parts away, to measure what they cost.
+	LeaveOut TransitParts
 }
+
+// TransitParts are parts of the program that can be left out.
+type TransitParts struct{ Counters, Meters, Repair bool }
 
 // MAC is an Ethernet address.
 type MAC [6]byte
@@ -99,7 +102,7 @@ func OpenTransit(o TransitOptions) (*Transit, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the transit program: %w", err)
 	}
-	for name, off := range map[string]bool{"with_counters": o.withoutCounters, "with_meters": o.withoutMeters, "with_repair": o.withoutRepair} {
+	for name, off := range map[string]bool{"with_counters": o.LeaveOut.Counters, "with_meters": o.LeaveOut.Meters, "with_repair": o.LeaveOut.Repair} {
 		if off {
 			if err := spec.Variables[name].Set(uint32(0)); err != nil {
 				return nil, fmt.Errorf("setting up the transit program: %w", err)

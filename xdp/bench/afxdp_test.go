@@ -13,6 +13,8 @@ import (
 	"dssn/internal/need"
 	"dssn/xdp"
 	"dssn/xdp/xdptest"
+
+	"golang.org/x/sys/unix"
 )
 
 // ports is a node under test with two links to a neighbour, polled by whoever
@@ -30,7 +32,7 @@ func newPorts(b *testing.B) *ports {
 }
 
 // goLoop runs one of the package's loops on the CPU under test.
-func (p *ports) goLoop(b *testing.B, mode string) float64 {
+func (p *ports) goLoop(b *testing.B, mode string) sample {
 	u, err := xdp.NewUMEM(xdp.UMEMOptions{Frames: 8192})
 	if err != nil {
 		b.Fatal(err)
@@ -42,7 +44,7 @@ func (p *ports) goLoop(b *testing.B, mode string) float64 {
 	}
 	var stop atomic.Bool
 	var count atomic.Uint64
-	ready, done := make(chan struct{}), make(chan error, 1)
+	ready, done := make(chan int, 1), make(chan error, 1)
 	go p.dut.Do(b, func() error {
 		pin(b, cpuTest)
 		open := func(name string) (*xdp.Socket, error) {
@@ -72,7 +74,7 @@ func (p *ports) goLoop(b *testing.B, mode string) float64 {
 			}
 			defer out.Close()
 		}
-		close(ready)
+		ready <- unix.Gettid()
 		if mode == "rxdrop" {
 			err = RxDrop(in, &stop, &count)
 		} else {
@@ -81,12 +83,13 @@ func (p *ports) goLoop(b *testing.B, mode string) float64 {
 		done <- err
 		return nil
 	})
+	var thread int
 	select {
-	case <-ready:
+	case thread = <-ready:
 	case err := <-done:
 		b.Fatal(err)
 	}
-	v := rate(p.counter(b, mode, &count))
+	v := rate(p.counter(b, mode, &count), cpuOf(fmt.Sprintf("/proc/self/task/%d", thread)))
 	stop.Store(true)
 	if err := <-done; err != nil {
 		b.Error(err)
@@ -117,15 +120,15 @@ func steadyCounter(last *atomic.Uint64) func() uint64 {
 	}
 }
 
-func (p *ports) peer(b *testing.B, mode, expression, name string, args ...string) float64 {
-	last, stop := follow(b, p.dut, expression, name, args...)
+func (p *ports) peer(b *testing.B, mode, expression, name string, args ...string) sample {
+	last, cpu, stop := follow(b, p.dut, expression, name, args...)
 	defer stop()
 	if mode == "rxdrop" {
 		time.Sleep(time.Second)
-		return rate(steadyCounter(last))
+		return rate(steadyCounter(last), cpu)
 	}
 	time.Sleep(time.Second) // until it has bound its sockets
-	return rate(p.counter(b, mode, last))
+	return rate(p.counter(b, mode, last), cpu)
 }
 
 func compileC(b *testing.B) string {

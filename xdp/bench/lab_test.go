@@ -65,12 +65,32 @@ func flood(b *testing.B, n *xdptest.Netns, iface string, frames ...[]byte) (stop
 	}
 }
 
-// rate is how fast a counter grows, in millions a second, after a warm-up.
-func rate(read func() uint64) float64 {
+// sample is how fast something went: a second of the clock, and a second of the
+// CPU that did it, which other work on the machine disturbs less. Millions.
+type sample struct{ wall, cpu float64 }
+
+// rate watches a counter grow, after a warm-up, beside the CPU time of the threads
+// that make it grow.
+func rate(read func() uint64, cpu func() time.Duration) sample {
 	time.Sleep(500 * time.Millisecond)
-	from, began := read(), time.Now()
+	from, began, used := read(), time.Now(), cpu()
 	time.Sleep(1500 * time.Millisecond)
-	return float64(read()-from) / time.Since(began).Seconds() / 1e6
+	n := float64(read()-from) / 1e6
+	return sample{n / time.Since(began).Seconds(), n / (cpu() - used).Seconds()}
+}
+
+// cpuOf is the CPU time of threads, by their folders under /proc.
+func cpuOf(pattern string) func() time.Duration {
+	return func() (sum time.Duration) {
+		files, _ := filepath.Glob(filepath.Join(pattern, "schedstat"))
+		for _, f := range files {
+			b, _ := os.ReadFile(f)
+			var ns int64
+			fmt.Sscan(string(b), &ns)
+			sum += time.Duration(ns)
+		}
+		return max(sum, 1)
+	}
 }
 
 // sent reads how many packets an interface of the namespace has sent.
@@ -89,7 +109,7 @@ func sent(b *testing.B, n *xdptest.Netns, iface string) (count uint64) {
 
 // follow runs a peer in the namespace, pinned, and keeps the last number that the
 // expression finds in what it prints.
-func follow(b *testing.B, n *xdptest.Netns, expression string, name string, args ...string) (last *atomic.Uint64, stop func()) {
+func follow(b *testing.B, n *xdptest.Netns, expression string, name string, args ...string) (last *atomic.Uint64, cpu func() time.Duration, stop func()) {
 	b.Helper()
 	c := exec.Command(name, args...)
 	out, err := c.StdoutPipe()
@@ -112,7 +132,7 @@ func follow(b *testing.B, n *xdptest.Netns, expression string, name string, args
 			}
 		}
 	}()
-	return last, func() {
+	return last, cpuOf(fmt.Sprintf("/proc/%d/task/*", c.Process.Pid)), func() {
 		select {
 		case <-gone:
 			b.Errorf("%s ended by itself: %s", name, errors.String())
@@ -131,11 +151,12 @@ func follow(b *testing.B, n *xdptest.Netns, expression string, name string, args
 	}
 }
 
-// threads pins the kernel threads that poll an interface.
-func pinNAPI(b *testing.B, iface string) {
+// pinNAPI binds the kernel threads that poll an interface to the CPU under test and
+// tells their CPU time.
+func pinNAPI(b *testing.B, iface string) (cpu func() time.Duration) {
 	b.Helper()
 	for range 50 {
-		found := false
+		found := 0
 		comms, _ := filepath.Glob("/proc/[0-9]*/comm")
 		for _, f := range comms {
 			comm, _ := os.ReadFile(f)
@@ -144,27 +165,28 @@ func pinNAPI(b *testing.B, iface string) {
 				var set unix.CPUSet
 				set.Set(cpuTest)
 				if unix.SchedSetaffinity(pid, &set) == nil {
-					found = true
+					found = pid
 				}
 			}
 		}
-		if found {
-			return
+		if found != 0 {
+			return cpuOf(fmt.Sprintf("/proc/%d", found))
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
 	b.Fatalf("no kernel thread polls %s", iface)
+	return nil
 }
 
 // table collects the rounds of each row and prints medians.
 type table struct {
 	order []string
-	rows  map[string][]float64
+	rows  map[string][]sample
 }
 
-func (t *table) add(row string, v float64) {
+func (t *table) add(row string, v sample) {
 	if t.rows == nil {
-		t.rows = make(map[string][]float64)
+		t.rows = make(map[string][]sample)
 	}
 	if _, ok := t.rows[row]; !ok {
 		t.order = append(t.order, row)
@@ -172,24 +194,34 @@ func (t *table) add(row string, v float64) {
 	t.rows[row] = append(t.rows[row], v)
 }
 
-func (t *table) median(row string) float64 {
-	v := slices.Sorted(slices.Values(t.rows[row]))
-	if len(v) == 0 {
-		return 0
+// column sorts one figure of a row's samples.
+func (t *table) column(row string, of func(sample) float64) (v []float64) {
+	for _, s := range t.rows[row] {
+		v = append(v, of(s))
 	}
-	return v[len(v)/2]
+	slices.Sort(v)
+	return v
 }
 
-// print writes each row's median, spread, and ratio to the row that compare names.
+func byCPU(s sample) float64  { return s.cpu }
+func byWall(s sample) float64 { return s.wall }
+
+// print writes each row's medians, spread, and the ratio to the row that compare
+// names: the median of the rounds' own ratios, since rounds are interleaved.
 func (t *table) print(title string, compare func(row string) string) {
-	fmt.Printf("\n%s\n\n| | Mpps median | spread | ratio |\n|---|---|---|---|\n", title)
+	fmt.Printf("\n%s\n\n| | Mpps of a CPU: median | spread | of the clock | ratio, by CPU |\n|---|---|---|---|---|\n", title)
 	for _, row := range t.order {
-		v := t.rows[row]
+		v, w := t.column(row, byCPU), t.column(row, byWall)
 		ratio := ""
-		if to := compare(row); to != "" && t.median(to) > 0 {
-			ratio = fmt.Sprintf("%.0f %% of %s", 100*t.median(row)/t.median(to), to)
+		if to := compare(row); len(t.rows[to]) == len(v) {
+			var each []float64
+			for i := range v {
+				each = append(each, t.rows[row][i].cpu/t.rows[to][i].cpu)
+			}
+			slices.Sort(each)
+			ratio = fmt.Sprintf("%.0f %% of %s", 100*each[len(each)/2], to)
 		}
-		fmt.Printf("| %s | %.3f | %.3f–%.3f | %s |\n", row, t.median(row), slices.Min(v), slices.Max(v), ratio)
+		fmt.Printf("| %s | %.3f | %.3f–%.3f | %.3f | %s |\n", row, v[len(v)/2], v[0], v[len(v)-1], w[len(w)/2], ratio)
 	}
 }
 

@@ -17,6 +17,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 #include <linux/if_link.h>
 #include <linux/if_xdp.h>
 #include <xdp/xsk.h>
@@ -55,11 +56,16 @@ static void open_port(struct port *p, const char *dev, int first)
 		.rx_size = 1024, .tx_size = 1024, .xdp_flags = XDP_FLAGS_DRV_MODE,
 		.bind_flags = XDP_USE_NEED_WAKEUP | XDP_COPY,
 	};
-	int r;
-	if (first)
-		r = xsk_socket__create(&p->xsk, dev, 0, umem, &p->rx, &p->tx, &c);
-	else
-		r = xsk_socket__create_shared(&p->xsk, dev, 0, umem, &p->rx, &p->tx, &p->fill, &p->comp, &c);
+	int r = -EBUSY;
+	/* The kernel may still be busy with the program before us. */
+	for (int try = 0; try < 200 && r == -EBUSY; try++) {
+		if (try)
+			usleep(10000);
+		if (first)
+			r = xsk_socket__create(&p->xsk, dev, 0, umem, &p->rx, &p->tx, &c);
+		else
+			r = xsk_socket__create_shared(&p->xsk, dev, 0, umem, &p->rx, &p->tx, &p->fill, &p->comp, &c);
+	}
 	if (r)
 		die("xsk_socket__create", r);
 	int fd = xsk_socket__fd(p->xsk);
