@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.zx2c4.com/wireguard/ipc"
+
+	"dssn/dataplane/aead"
 )
 
 // The environment that wireguard-go uses between the process a person starts
@@ -29,6 +31,9 @@ const (
 type DropIn struct {
 	Interface  string
 	Foreground bool
+	// Suite seals all sessions; zero means ChaCha20-Poly1305, the only one that
+	// WireGuard knows.
+	Suite aead.Suite
 }
 
 // Run returns once the process in the background has everything it needs, or
@@ -58,11 +63,7 @@ func (d DropIn) Run(ctx context.Context) error {
 		return background(link, config)
 	}
 
-	mtu := 0
-	if fresh || os.Getenv(envForeground) == "1" {
-		mtu = 1420
-	}
-	e, err := Open(Options{TUN: link, MTU: mtu, Plain: true, Logger: log})
+	e, err := Open(Options{TUN: link, MTU: 1420, Plain: true, Suite: d.Suite, Logger: log})
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,59 @@
+package softport
+
+import (
+	"encoding/binary"
+	"net"
+	"testing"
+	"time"
+)
+
+// pinger measures round trips through a tunnel with UDP datagrams.
+type pinger struct {
+	here, there net.PacketConn
+	n           uint64
+}
+
+func (e *ends) newPinger(t testing.TB) *pinger {
+	t.Helper()
+	p := &pinger{}
+	if err := e.a.Do(func() (err error) { p.here, err = net.ListenPacket("udp6", ":0"); return }); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.b.Do(func() (err error) { p.there, err = net.ListenPacket("udp6", ":7"); return }); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		b := make([]byte, 100)
+		for {
+			n, from, err := p.there.ReadFrom(b)
+			if err != nil {
+				return
+			}
+			p.there.WriteTo(b[:n], from)
+		}
+	}()
+	return p
+}
+
+func (p *pinger) once(limit time.Duration) (time.Duration, bool) {
+	p.n++
+	var b [100]byte
+	binary.LittleEndian.PutUint64(b[:], p.n)
+	began := time.Now()
+	p.here.WriteTo(b[:56], &net.UDPAddr{IP: net.ParseIP("fd01::2"), Port: 7})
+	p.here.SetReadDeadline(began.Add(limit))
+	for {
+		n, _, err := p.here.ReadFrom(b[:])
+		if err != nil {
+			return 0, false
+		}
+		if n >= 8 && binary.LittleEndian.Uint64(b[:]) == p.n {
+			return time.Since(began), true
+		}
+	}
+}
+
+func (p *pinger) close() {
+	p.here.Close()
+	p.there.Close()
+}
