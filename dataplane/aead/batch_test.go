@@ -137,6 +137,38 @@ func TestEveryAlignmentEqualsTheTwin(t *testing.T) {
 	})
 }
 
+// Short packets share passes and registers with their neighbours: every pair of
+// lengths, at alignments of their own.
+func TestEveryPairOfShortPacketsEqualsTheTwin(t *testing.T) {
+	onEveryPath(t, func(t *testing.T, p path, s Suite) {
+		r := rand.New(rand.NewPCG(22, uint64(s)))
+		key := random(r, s.KeySize())
+		k, ref := mustKey(t, p, s, key), twin(s, key)
+		arena, text := make([]byte, 2048), random(r, 600)
+		step := 1
+		if testing.Short() {
+			step = 7
+		}
+		for a := 0; a <= 210; a += step {
+			for b := a % 3; b <= 210; b += 3 {
+				first := r.IntN(64)
+				second := first + a + TagSize + r.IntN(64)
+				jobs := []Job{
+					{Key: k, Nonce: [12]byte{1, byte(a)}, Buf: arena[first:][:a+TagSize]},
+					{Key: k, Nonce: [12]byte{2, byte(b)}, Buf: arena[second:][:b+TagSize]},
+				}
+				var want, plain [][]byte
+				for i, n := range []int{a, b} {
+					plain = append(plain, text[i:][:n])
+					copy(jobs[i].Buf, plain[i])
+					want = append(want, ref.Seal(nil, jobs[i].Nonce[:], plain[i], nil))
+				}
+				checkBatch(t, r, jobs, want, plain)
+			}
+		}
+	})
+}
+
 // A text longer than one call of a kernel may treat is cut into calls.
 func TestLongTextsEqualTheTwin(t *testing.T) {
 	onEveryPath(t, func(t *testing.T, p path, s Suite) {

@@ -75,3 +75,34 @@ func TestNoByteOutsideIsTouched(t *testing.T) {
 		}
 	})
 }
+
+// Short packets of one batch share passes; each here has guard pages of its own.
+func TestNoByteOutsideIsTouchedInBatches(t *testing.T) {
+	regions := [3][]byte{guarded(t, 4096), guarded(t, 4096), guarded(t, 4096)}
+	onEveryPath(t, func(t *testing.T, p path, s Suite) {
+		r := rand.New(rand.NewPCG(21, uint64(s)))
+		key := random(r, s.KeySize())
+		k, ref := mustKey(t, p, s, key), twin(s, key)
+		for n := 0; n <= 600; n++ {
+			var jobs []Job
+			var want, plain [][]byte
+			for i, region := range regions {
+				length := n
+				if i > 0 {
+					length = r.IntN(260)
+				}
+				buf := region[:length+TagSize]
+				if r.IntN(2) == 0 {
+					buf = region[len(region)-length-TagSize:]
+				}
+				text := random(r, length)
+				copy(buf, text)
+				j := Job{Key: k, Nonce: [12]byte(random(r, 12)), Buf: buf}
+				jobs = append(jobs, j)
+				plain = append(plain, text)
+				want = append(want, ref.Seal(nil, j.Nonce[:], text, nil))
+			}
+			checkBatch(t, r, jobs, want, plain)
+		}
+	})
+}

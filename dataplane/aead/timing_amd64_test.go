@@ -77,61 +77,75 @@ func leaks(prepare func(class int), f func()) (bool, []float64) {
 
 func TestTimeDoesNotDependOnSecrets(t *testing.T) {
 	need.Long(t)
-	const n = 570
 	for p := pathAVX2; p <= available(); p++ {
 		for _, s := range suites {
-			r := rand.New(rand.NewPCG(19, 19))
-			// Class 0: one fixed key and text, both extreme; class 1: fresh
-			// random ones each time. Both are prepared by the same steps.
-			zero := make([]byte, n+TagSize)
-			pool := make([]*Key, 64)
-			for i := range pool {
-				pool[i] = mustKey(t, p, s, random(r, s.KeySize()))
-			}
-			fixed := mustKey(t, p, s, make([]byte, s.KeySize()))
-			texts := random(r, 64*n)
-			jobs := []Job{{Buf: make([]byte, n+TagSize)}}
-			pick := func(class int) ([]byte, *Key) {
-				i := r.IntN(64)
-				text, key := texts[i*n:][:n], pool[i]
-				if class == 0 {
-					text, key = zero[:n], fixed
-				}
-				return text, key
-			}
-			seal := func(class int) {
-				text, _ := pick(class)
-				jobs[0].Key = pool[0]
-				copy(jobs[0].Buf, text)
-			}
-			if bad, ts := leaks(seal, func() { Seal(jobs) }); bad {
-				t.Errorf("%v on %v: sealing tells texts apart, |t| = %.1f", s, p, ts)
-			}
-			// Keys: both classes' keys in the same memory, and in the cache.
-			place := mustKey(t, p, s, make([]byte, s.KeySize()))
-			keyed := func(class int) {
-				_, key := pick(class)
-				become(place, key)
-				jobs[0].Key = place
-				copy(jobs[0].Buf, zero[:n])
-				Seal(jobs)
-				copy(jobs[0].Buf, zero[:n])
-			}
-			if bad, ts := leaks(keyed, func() { Seal(jobs) }); bad {
-				t.Errorf("%v on %v: sealing tells keys apart, |t| = %.1f", s, p, ts)
-			}
-			// Tags: wrong in the first byte, or in the last.
-			valid := []Job{{Key: pool[0], Buf: append(slices.Clone(texts[:n]), make([]byte, TagSize)...)}}
-			Seal(valid)
-			tag := func(class int) {
-				jobs[0].Key = pool[0]
-				copy(jobs[0].Buf, valid[0].Buf)
-				jobs[0].Buf[n+15*class] ^= 1
-			}
-			if bad, ts := leaks(tag, func() { Open(jobs) }); bad {
-				t.Errorf("%v on %v: opening tells wrong tags apart, |t| = %.1f", s, p, ts)
+			// One packet alone, and short ones that share passes.
+			for _, lengths := range [][]int{{64}, {570}, {64, 64, 64}} {
+				checkTiming(t, p, s, lengths)
 			}
 		}
+	}
+}
+
+func checkTiming(t *testing.T, p path, s Suite, lengths []int) {
+	r := rand.New(rand.NewPCG(19, 19))
+	const most = 600
+	jobs := make([]Job, len(lengths))
+	for i, n := range lengths {
+		jobs[i].Buf = make([]byte, n+TagSize)
+	}
+	// Class 0: an all-zero key or text; class 1: one of many random ones. Both
+	// are prepared by the same steps.
+	zero, texts := make([]byte, most), random(r, 64*most)
+	zeroKey, pool := mustKey(t, p, s, make([]byte, s.KeySize())), make([]*Key, 64)
+	for i := range pool {
+		pool[i] = mustKey(t, p, s, random(r, s.KeySize()))
+	}
+	pick := func(class int) ([]byte, *Key) {
+		i := r.IntN(64)
+		text, key := texts[i*most:][:most], pool[i]
+		if class == 0 {
+			text, key = zero, zeroKey
+		}
+		return text, key
+	}
+	fill := func(key *Key, text []byte) {
+		for i, n := range lengths {
+			jobs[i].Key = key
+			copy(jobs[i].Buf[:n], text)
+		}
+	}
+	texted := func(class int) {
+		text, _ := pick(class)
+		fill(pool[0], text)
+	}
+	if bad, ts := leaks(texted, func() { Seal(jobs) }); bad {
+		t.Errorf("%v on %v, %d bytes: sealing tells texts apart, |t| = %.1f", s, p, lengths, ts)
+	}
+	// Both classes' keys in the same memory, and in the cache.
+	place := mustKey(t, p, s, make([]byte, s.KeySize()))
+	keyed := func(class int) {
+		_, key := pick(class)
+		become(place, key)
+		fill(place, zero)
+		Seal(jobs)
+		fill(place, zero)
+	}
+	if bad, ts := leaks(keyed, func() { Seal(jobs) }); bad {
+		t.Errorf("%v on %v, %d bytes: sealing tells keys apart, |t| = %.1f", s, p, lengths, ts)
+	}
+	// Tags that are wrong in the first byte, or in the last.
+	fill(pool[0], texts)
+	Seal(jobs)
+	valid := slices.Clone(jobs[0].Buf)
+	forged := func(class int) {
+		for i, n := range lengths {
+			copy(jobs[i].Buf, valid)
+			jobs[i].Buf[n+15*class] ^= 1
+		}
+	}
+	if bad, ts := leaks(forged, func() { Open(jobs) }); bad {
+		t.Errorf("%v on %v, %d bytes: opening tells wrong tags apart, |t| = %.1f", s, p, lengths, ts)
 	}
 }
 
