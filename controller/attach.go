@@ -2,7 +2,9 @@ package controller
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"sync"
@@ -217,7 +219,7 @@ func (c *Controller) hear(ctx context.Context, s *session, up *southbound.Up) er
 	switch {
 	case up.Hello != nil:
 		c.sessions.update(s.node, func(l *live) { l.version = up.Hello.Version })
-		if err := c.tell(ctx, core.Input{Hello: &core.Hello{Node: s.name, Features: up.Hello.Features}}); err != nil {
+		if _, err := c.tell(ctx, core.Input{Hello: &core.Hello{Node: s.name, Features: up.Hello.Features}}); err != nil {
 			return err
 		}
 		var a *southbound.Assignment
@@ -226,18 +228,25 @@ func (c *Controller) hear(ctx context.Context, s *session, up *southbound.Up) er
 			s.put(a, nil)
 		}
 	case up.Adjacencies != nil:
-		return c.tell(ctx, core.Input{Adjacencies: &core.Adjacencies{Node: s.name, Links: up.Adjacencies.Links}})
+		_, err := c.tell(ctx, core.Input{Adjacencies: &core.Adjacencies{Node: s.name, Links: up.Adjacencies.Links}})
+		return err
 	case up.Paths != nil:
 		c.sessions.update(s.node, func(l *live) { l.paths = up.Paths.States })
 		for _, p := range up.Paths.States {
 			if p.InUse {
-				if err := c.tell(ctx, core.Input{PathUse: &core.PathUse{Node: s.name, Peer: p.Peer, Carrier: p.Carrier}}); err != nil {
+				if _, err := c.tell(ctx, core.Input{PathUse: &core.PathUse{Node: s.name, Peer: p.Peer, Carrier: p.Carrier}}); err != nil {
 					return err
 				}
 			}
 		}
 	case up.Usage != nil:
-		if err := c.tell(ctx, core.Input{Usage: &core.Usage{Node: s.name, Report: *up.Usage}}); err != nil {
+		in := &core.Usage{Node: s.name, Report: *up.Usage}
+		if err := c.checkUsage(in); err != nil {
+			c.logger.Warn("a node's report was refused", "node", s.name, "reason", err)
+			return nil // not acknowledged: a node that means well sends it again
+		}
+		taken, err := c.tell(ctx, core.Input{Usage: in})
+		if err != nil || !taken {
 			return err
 		}
 		s.put(nil, &southbound.UsageAck{Epoch: up.Usage.Epoch, Sequence: up.Usage.Sequence})
@@ -250,21 +259,36 @@ func (c *Controller) hear(ctx context.Context, s *session, up *southbound.Up) er
 	return nil
 }
 
-// tell submits an input unless it would change nothing. A refusal is the node's
-// fault and is logged; the stream goes on.
-func (c *Controller) tell(ctx context.Context, in core.Input) error {
+// checkUsage verifies a report's signature, if it has one; whether it must is
+// for the core to say.
+func (c *Controller) checkUsage(in *core.Usage) error {
+	if len(in.Report.Signature) == 0 {
+		return nil
+	}
+	var id dssn.NodeID
+	var key ed25519.PublicKey
+	c.engine.query(func(k *core.Core) { id, key, _ = k.NodeKey(in.Node) })
+	if !in.Report.SignedBy(id, key) {
+		return fmt.Errorf("the report is not signed by the identity key of %s", in.Node)
+	}
+	return nil
+}
+
+// tell submits an input unless it would change nothing, and reports whether it
+// holds now. A refusal is the node's fault and is logged; the stream goes on.
+func (c *Controller) tell(ctx context.Context, in core.Input) (taken bool, err error) {
 	redundant := false
 	c.engine.query(func(k *core.Core) { redundant = k.Redundant(in) })
 	if redundant {
-		return nil
+		return true, nil
 	}
-	_, err := c.engine.submit(ctx, in)
+	_, err = c.engine.submit(ctx, in)
 	var r *core.Refusal
 	if errors.As(err, &r) {
 		c.logger.Warn("a node's message was refused", "reason", r.Detail)
-		return nil
+		return false, nil
 	}
-	return err
+	return err == nil, err
 }
 
 // nodeFrom returns the node that the connection of ctx has proved to be.

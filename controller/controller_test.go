@@ -218,15 +218,30 @@ func TestFromTokenToReceipt(t *testing.T) {
 	}
 
 	const transfer = "00112233445566778899aabbccddeeff"
+	// Reports are signed; one that is forged, or no longer signed, is not taken.
+	forged := &southbound.Usage{Epoch: "0123456789abcdef", Sequence: 1, At: time.Now()}
+	forged.Sign(w.consumer.Node, w.holder.Key)
+	if err := w.holder.Send(&southbound.Up{Usage: forged}); err != nil {
+		t.Fatal(err)
+	}
 	report := func(n *controllertest.Node, end southbound.DeliveryEnd, peer dssn.NodeID, c southbound.Count, bytes uint64) {
 		t.Helper()
 		u := &southbound.Usage{Epoch: "0123456789abcdef", Sequence: 7, At: time.Now(), Counts: []southbound.Count{c},
 			Deliveries: []southbound.Delivery{{Transfer: transfer, End: end, Data: rec.ID, Peer: peer, Reservation: r.ID, ContentBytes: bytes, Started: time.Now(), Done: true}}}
+		u.Sign(n.Node, n.Key)
 		for range 2 { // a repeated report changes nothing
 			if err := n.Send(&southbound.Up{Usage: u}); err != nil {
 				t.Fatal(err)
 			}
-			must(n.Until(ctx, func(d *southbound.Down) bool { return d.UsageAck != nil && d.UsageAck.Sequence == 7 }))(t)
+			d := must(n.Until(ctx, func(d *southbound.Down) bool { return d.UsageAck != nil }))(t)
+			if d.UsageAck.Sequence != 7 {
+				t.Errorf("acknowledged %d, want 7", d.UsageAck.Sequence)
+			}
+			unsigned := *u
+			unsigned.Sequence, unsigned.Signature = 8, nil
+			if err := n.Send(&southbound.Up{Usage: &unsigned}); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	report(w.holder, southbound.EndHolder, w.consumer.Node, southbound.Count{Reservation: r.ID, SentPackets: 10, SentBytes: 15000}, 1<<30)

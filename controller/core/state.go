@@ -67,6 +67,8 @@ type Node struct {
 	Hub         string              `json:"hub,omitempty"` // of a terminal, from its first adjacency
 	Features    southbound.Features `json:"features"`
 	Joined      time.Time           `json:"joined"`
+	// SignsUsage is set by its first signed report; unsigned ones are refused then.
+	SignsUsage bool `json:"signs_usage,omitempty"`
 	// Neighbours are the names with which a link is up, as this node sees it.
 	Neighbours map[string]bool `json:"neighbours"`
 	// InUse is the carrier that this edge says it uses, by peer name.

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -28,6 +29,17 @@ var (
 	validTransfer = regexp.MustCompile(`^[0-9a-f]{32}$`)
 )
 
+// NodeKey returns a node's identifier and identity key, with which the shell
+// checks a report's signature before it is journaled: a replay need not repeat
+// the work, and the journal keeps the signature for whoever audits it.
+func (c *Core) NodeKey(name string) (dssn.NodeID, ed25519.PublicKey, bool) {
+	n := c.s.Nodes[name]
+	if n == nil {
+		return dssn.NodeID{}, nil, false
+	}
+	return n.Node, n.Key, true
+}
+
 // usage takes a node's cumulative report. Within an epoch every counter only
 // grows, so a report that is repeated, late or out of order changes nothing.
 // What a node says about traffic that is not its own is passed over.
@@ -37,12 +49,17 @@ func (x *step) usage(in *Usage) error {
 		return refuse(Unknown, "no node is named %q: join first", in.Node)
 	}
 	u := in.Report
+	if n.SignsUsage && len(u.Signature) == 0 {
+		x.event("usage-unsigned", n.Name, 0, "%s has signed its reports before and sent an unsigned one, which was not taken", n.Name)
+		return refuse(Denied, "%s signs its reports: an unsigned one is not taken", n.Name)
+	}
 	if !validEpoch.MatchString(u.Epoch) {
 		return refuse(Invalid, "the epoch %.40q is not 16 hexadecimal digits", u.Epoch)
 	}
 	if len(u.Counts) > maxCounts || len(u.Deliveries) > maxDeliveries {
 		return refuse(Invalid, "a report of %d counts and %d deliveries is too long", len(u.Counts), len(u.Deliveries))
 	}
+	n.SignsUsage = n.SignsUsage || len(u.Signature) > 0
 	if x.s.Counters[n.Name] == nil {
 		x.s.Counters[n.Name] = map[string]*Epoch{}
 	}

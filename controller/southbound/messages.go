@@ -223,6 +223,9 @@ type Usage struct {
 	At         time.Time  `json:"at"`
 	Counts     []Count    `json:"counts"`
 	Deliveries []Delivery `json:"deliveries"`
+	// Signature is by the node's Ed25519 identity key; see Sign. A controller that
+	// has had a signed report of a node takes no unsigned one any more.
+	Signature []byte `json:"signature,omitempty"`
 }
 
 // Count is one reservation's packets and inside bytes at this node.
