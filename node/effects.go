@@ -304,6 +304,7 @@ func (n *running) reportUsage() error {
 		return err
 	}
 	if r != nil {
+		r.Sign(n.identity.Node, n.keys.identity)
 		n.uplink.send(southbound.Up{Usage: r})
 	}
 	return nil
