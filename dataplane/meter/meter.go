@@ -84,8 +84,11 @@ type Set struct {
 	All []*Meter
 	// byTo leads from the longest To that holds a destination to every meter
 	// whose To holds it, best first: the longest To, then the longest From.
-	byTo *fib.Table[[]*Meter]
+	byTo *fib.Table[*candidates]
 }
+
+// candidates are the meters of a destination, best first.
+type candidates struct{ list []*Meter }
 
 // Compile builds the set of one generation. Buckets of meters that left are
 // forgotten; counters never are. The tables must have passed Check.
@@ -119,17 +122,16 @@ func (r *Registry) Compile(meters []dataplane.Meter) *Set {
 		slices.SortStableFunc(list, func(a, b *Meter) int { return cmp.Compare(b.from.Bits(), a.from.Bits()) })
 		entries = append(entries, fib.Entry[[]*Meter]{Prefix: to, Value: list})
 	}
-	tree := fib.New(entries)
-	for i := range entries {
-		if above := tree.Supernets(entries[i].Prefix); len(above) > 1 {
-			var list []*Meter
-			for _, e := range above {
-				list = append(list, e.Value...)
-			}
-			entries[i].Value = list
+	tree := fib.NewTree(entries)
+	compiled := make([]fib.Entry[*candidates], len(entries))
+	for i, e := range entries {
+		c := new(candidates)
+		for _, above := range tree.Supernets(e.Prefix) {
+			c.list = append(c.list, above.Value...)
 		}
+		compiled[i] = fib.Entry[*candidates]{Prefix: e.Prefix, Value: c}
 	}
-	s.byTo = fib.New(entries)
+	s.byTo = fib.New(compiled)
 	return s
 }
 
@@ -138,8 +140,11 @@ func (s *Set) Find(src, dst netip.Addr) *Meter {
 	if s.byTo == nil {
 		return nil
 	}
-	list, _ := s.byTo.Lookup(dst)
-	for _, m := range list {
+	c, ok := s.byTo.Lookup(dst)
+	if !ok {
+		return nil
+	}
+	for _, m := range c.list {
 		if m.from.Contains(src) {
 			return m
 		}
