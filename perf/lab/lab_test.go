@@ -86,7 +86,7 @@ func dial(l *Lab, node string, addr netip.AddrPort) error {
 	}
 	return inNamespace(n.Namespace, func() error {
 		// A socket made on this thread; net.Dialer may use another goroutine only for names.
-		c, err := net.DialTimeout("tcp6", addr.String(), 2*time.Second)
+		c, err := net.DialTimeout("tcp6", addr.String(), 10*time.Second)
 		if err == nil {
 			c.Close()
 		}
