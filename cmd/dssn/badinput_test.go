@@ -159,8 +159,9 @@ func TestBadInputGetsASentenceAndChangesNothing(t *testing.T) {
 	})
 	t.Run("a dataset that changes while it is published", func(t *testing.T) {
 		town{t, l}.refused(`changed`, holder, "sh", "-c", `
-			d=`+filepath.Join(dir, "changing")+`; mkdir -p $d; head -c 100000000 /dev/zero > $d/big; : > $d/zz
-			while :; do echo more >> $d/big; echo more >> $d/zz; sleep 0.002; done & writer=$!
+			d=`+filepath.Join(dir, "changing")+`; mkdir -p $d; truncate -s 800M $d/big; : > $d/zz
+			while :; do echo more >> $d/big; echo more >> $d/zz; done & writer=$!
+			until [ -s $d/zz ]; do sleep 0.01; done # it writes
 			dssn publish $d --name changing --grade 2 --category meteorology; code=$?
 			kill $writer; exit $code`)
 	})

@@ -273,23 +273,6 @@ func (b *bench) bareNode(ctx context.Context, program string, port uint16, e, pe
 	})
 }
 
-// until tries f until it works, with a last error after limit.
-func until(ctx context.Context, limit time.Duration, f func() error) error {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	for {
-		err := f()
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-}
-
 // iperf measures one TCP stream from the source to the sink.
 func (b *bench) iperf(ctx context.Context, t target) (dssn.Bandwidth, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, b.Seconds+20*time.Second, fmt.Errorf("iperf3 from %s to %s did not end", t.from, t.to))

@@ -133,18 +133,23 @@ type resumption struct {
 	Silence time.Duration
 }
 
+// inFlight is how long after a cut what was under way may still arrive.
+const inFlight = 50 * time.Millisecond
+
 // resumed finds how a flow went on after it was cut at a moment: the longest
-// silence that ends within horizon after the cut. What was under way when the
-// link went down still arrives and does not count as flow again. ok is false if
-// nothing arrived after the cut.
-func resumed(samples []sample, cut time.Time, horizon time.Duration) (r resumption, ok bool) {
+// silence that ends after the cut and begins before it or while what was under
+// way still arrives, which does not count as flow again. ok is false if nothing
+// arrived after the cut.
+func resumed(samples []sample, cut time.Time) (r resumption, ok bool) {
 	for i := 1; i < len(samples); i++ {
-		at := samples[i].at
-		if !at.After(cut) || at.Sub(cut) > horizon {
+		from, at := samples[i-1].at, samples[i].at
+		if !at.After(cut) {
 			continue
 		}
+		if from.Sub(cut) > inFlight {
+			break
+		}
 		ok = true
-		from := samples[i-1].at
 		if silence := at.Sub(from); silence > r.Silence {
 			r = resumption{ToFlow: at.Sub(cut), Silence: silence}
 		}

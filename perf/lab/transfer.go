@@ -34,8 +34,9 @@ func (r *runner) transfer(ctx context.Context) error {
 			flow.close()
 		}
 	}()
-	first, err := r.usedPath(ctx)
-	if err != nil {
+	// The edge reports its path moments after the grant made it.
+	var first ReportPath
+	if err := until(ctx, 5*time.Second, func() (err error) { first, err = r.usedPath(ctx); return err }); err != nil {
 		return err
 	}
 	r.report.Paths = []ReportPath{first}
@@ -67,7 +68,7 @@ func (r *runner) transfer(ctx context.Context) error {
 	}
 	r.report.Transfer = ReportTransfer{ID: got.Transfer, Bytes: got.Bytes, Seconds: seconds(took), Goodput: dssn.RateOf(got.Bytes, took), Root: got.Digest}
 	if !cut.IsZero() {
-		v, ok := resumed(samples, cut, 5*time.Second)
+		v, ok := resumed(samples, cut)
 		if !ok {
 			return fmt.Errorf("nothing arrived at %s after %s was cut", r.consumer, r.report.Cut.Link)
 		}

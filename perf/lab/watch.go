@@ -187,3 +187,20 @@ func forge(receipt []byte, n dssn.ByteCount) ([]byte, error) {
 	f.Body = bytes.ReplaceAll(f.Body, was, is)
 	return json.Marshal(f)
 }
+
+// until tries f until it works, with a last error after limit.
+func until(ctx context.Context, limit time.Duration, f func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	for {
+		err := f()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
