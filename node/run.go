@@ -126,6 +126,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
+	defer n.usage.live.close()
 	return n.run(ctx, o)
 }
 
@@ -226,6 +227,7 @@ func (n *running) run(ctx context.Context, o Options) (err error) {
 	start(func(ctx context.Context) { n.realiseAll(ctx, host) })
 	start(n.persistAll)
 	start(n.reportAll)
+	start(n.trackAll)
 	start(n.uplink.run)
 	start((&renewal{log: n.log, client: n.client, url: n.uplink.url, key: n.keys.identity, certificate: &n.certificate, save: n.saveCertificate}).run)
 	if n.server != nil {

@@ -29,6 +29,7 @@ const (
 	fileRegistrantKey = "registrant.key"
 	fileAssignment    = "assignment.json"
 	fileUsage         = "usage.json"
+	fileCounters      = "counters"
 	fileSettings      = "kernel-settings.json"
 	fileLock          = "lock"
 	fileSocket        = "node.sock"

@@ -17,8 +17,8 @@ import (
 
 // usageFile is what usage.json holds: all that was ever counted here. A report
 // says only what is in the file already, so counts within an epoch never go
-// back, whatever is killed; what was counted since the last save is lost with a
-// killed process, and the file is saved every usageEvery.
+// back, whatever is killed. Between two saves, usageEvery apart, the counts are
+// in liveCounts, countEvery behind the engine at most.
 type usageFile struct {
 	Epoch     string                `json:"epoch"`
 	Sequence  uint64                `json:"sequence"`
@@ -28,7 +28,10 @@ type usageFile struct {
 	Forgotten uint64                `json:"forgotten"`
 }
 
-const usageEvery = time.Second
+const (
+	usageEvery = time.Second
+	countEvery = 10 * time.Millisecond
+)
 
 // usage gathers counts and deliveries, keeps them and reports them.
 type usage struct {
@@ -36,14 +39,16 @@ type usage struct {
 	// engine and server are what counts; nil where a node has none.
 	engine dataplane.Engine
 	server *transfer.Server
+	live   *liveCounts                             // owned by track
+	buffer []dataplane.Count                       // owned by track
+	base   map[dssn.ReservationID]southbound.Count // of earlier processes; not changed after newUsage
 
-	mu       sync.Mutex                              // guards the fields below
-	file     usageFile                               // as saved last, but for received
-	base     map[dssn.ReservationID]southbound.Count // of earlier processes
-	received map[string]southbound.Delivery          // by transfer
-	sentDone map[uint64][]string                     // transfers done in report Sequence
-	acked    uint64                                  // highest sequence acknowledged
-	dirty    bool                                    // received changed since the last save
+	mu       sync.Mutex                     // guards the fields below
+	file     usageFile                      // as saved last, but for received
+	received map[string]southbound.Delivery // by transfer
+	sentDone map[uint64][]string            // transfers done in report Sequence
+	acked    uint64                         // highest sequence acknowledged
+	dirty    bool                           // received changed since the last save
 }
 
 func newUsage(s *state) (*usage, error) {
@@ -65,14 +70,52 @@ func newUsage(s *state) (*usage, error) {
 		var b [8]byte
 		rand.Read(b[:]) // never fails (crypto/rand)
 		u.file.Epoch = hex.EncodeToString(b[:])
+		if err := u.save(&u.file); err != nil { // or a kill would begin another
+			return nil, err
+		}
 	}
 	for _, c := range u.file.Counts {
 		u.base[c.Reservation] = c
+	}
+	live, counts, err := openLiveCounts(s.path(fileCounters), u.file.Epoch)
+	if err != nil {
+		return nil, err
+	}
+	u.live = live
+	for _, c := range counts {
+		u.base[c.Reservation] = higher(u.base[c.Reservation], c)
 	}
 	for _, d := range u.file.Received {
 		u.received[d.Transfer] = d
 	}
 	return u, err
+}
+
+// track brings the sums into liveCounts. It is called by one goroutine, every
+// countEvery, and allocates nothing.
+func (u *usage) track() error {
+	if u.engine == nil {
+		return nil
+	}
+	u.buffer = u.engine.Counts(u.buffer[:0])
+	for _, l := range u.buffer {
+		if err := u.live.put(plus(u.base[l.Reservation], l)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// plus adds what this process counted to what earlier ones did.
+func plus(c southbound.Count, l dataplane.Count) southbound.Count {
+	c.Reservation = l.Reservation
+	c.SentPackets += l.SentPackets
+	c.SentBytes += l.SentBytes
+	c.PolicedPackets += l.PolicedPackets
+	c.PolicedBytes += l.PolicedBytes
+	c.ReceivedPackets += l.ReceivedPackets
+	c.ReceivedBytes += l.ReceivedBytes
+	return c
 }
 
 // restore gives the server what an earlier process served.
@@ -109,7 +152,7 @@ func (u *usage) report(now time.Time) (*southbound.Usage, error) {
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	counts := u.sumLocked(live)
+	counts := u.sums(live)
 	if slices.Equal(counts, u.file.Counts) && slices.Equal(served, u.file.Served) && !u.dirty && u.acked >= u.file.Sequence {
 		return nil, nil
 	}
@@ -141,22 +184,14 @@ func (u *usage) report(now time.Time) (*southbound.Usage, error) {
 	return r, nil
 }
 
-// sumLocked adds what this process counted to what earlier ones did.
-func (u *usage) sumLocked(live []dataplane.Count) []southbound.Count {
+// sums lists every reservation ever counted here.
+func (u *usage) sums(live []dataplane.Count) []southbound.Count {
 	sum := make(map[dssn.ReservationID]southbound.Count, len(u.base)+len(live))
 	for id, c := range u.base {
 		sum[id] = c
 	}
 	for _, l := range live {
-		c := sum[l.Reservation]
-		c.Reservation = l.Reservation
-		c.SentPackets += l.SentPackets
-		c.SentBytes += l.SentBytes
-		c.PolicedPackets += l.PolicedPackets
-		c.PolicedBytes += l.PolicedBytes
-		c.ReceivedPackets += l.ReceivedPackets
-		c.ReceivedBytes += l.ReceivedBytes
-		sum[l.Reservation] = c
+		sum[l.Reservation] = plus(u.base[l.Reservation], l)
 	}
 	out := make([]southbound.Count, 0, len(sum))
 	for _, c := range sum {
