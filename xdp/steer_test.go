@@ -184,7 +184,7 @@ func TestSteeringLeavesICMPAloneUnlessAllIsAsked(t *testing.T) {
 		if err := s.Set(nodeThree, byTwo); err != nil {
 			t.Fatal(err)
 		}
-		if err := one.Try("ping", "-6", "-c", "2", "-i", "0.1", "-W", "2", nodeThree.String()); err != nil {
+		if err := one.Try("ping", "-6", "-I", "5f00:d55:1::", "-c", "2", "-i", "0.1", "-W", "2", nodeThree.String()); err != nil {
 			t.Errorf("AllProtocols %v: %v", all, err)
 		}
 		c, _ := s.Counters()
