@@ -180,6 +180,10 @@ func TestDropInIsConfiguredByWgAndTalksToWireguardGo(t *testing.T) {
 					t.Errorf("wg show does not say %q:\n%s", want, show)
 				}
 			}
+			steps, err := AskTrace(e.ifA, traced(name == "theirs and ours"), false)
+			if err != nil || steps[len(steps)-1].Answer != "send" {
+				t.Errorf("a trace of an allowed packet: %v, %v", steps, err)
+			}
 			// Another port while it runs; the other side roams after us.
 			if _, err := e.a.Run("wg", "set", e.ifA, "listen-port", "51999"); err != nil {
 				t.Fatal(err)
@@ -195,6 +199,15 @@ func TestDropInIsConfiguredByWgAndTalksToWireguardGo(t *testing.T) {
 			}
 		})
 	}
+}
+
+// traced is an IPv4 header from one inside to the other.
+func traced(back bool) []byte {
+	p := []byte{0x45, 0, 0, 20, 0, 0, 0, 0, 64, 17, 0, 0, 10, 9, 0, 1, 10, 9, 0, 2}
+	if back {
+		p[15], p[19] = 2, 1
+	}
+	return p
 }
 
 func TestDropInEndsWithItsInterface(t *testing.T) {

@@ -52,6 +52,10 @@ func (e *Engine) ServeConfig(c io.ReadWriter) error {
 				answer = e.Configuration()
 			}
 		default:
+			if side, ok := strings.CutPrefix(strings.TrimSpace(line), "trace="); ok {
+				answer, err = e.answerTrace(side, r)
+				break
+			}
 			return fmt.Errorf("serve configuration: %q is neither get=1 nor set=1", strings.TrimSpace(line))
 		}
 		number := unix.Errno(0)

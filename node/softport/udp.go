@@ -168,12 +168,14 @@ func (s *socket) Send(out []worker.Datagrams) (int, error) {
 	switch errno {
 	case 0:
 		return sent, nil
-	case unix.EIO, unix.EINVAL:
-		// The interface on the way cannot complete checksums, or the kernel cannot
-		// cut: go on without.
+	case unix.EIO: // the interface on the way cannot complete checksums
 		if out[0].Segment < len(out[0].Buf) {
 			s.gso = false
 			return s.sendPlain(out)
+		}
+	case unix.EINVAL, unix.EMSGSIZE: // larger than the path: the kernel fragments only single datagrams
+		if out[0].Segment < len(out[0].Buf) {
+			return s.sendPlain(out[:1])
 		}
 	}
 	return 0, errno
