@@ -269,3 +269,72 @@ func TestFromTokenToReceipt(t *testing.T) {
 }
 
 func second[T any](_ T, err error) error { return err }
+
+func TestPeopleActByTheirRole(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	r := start(t, t.TempDir(), "[::1]:0")
+	must(r.op.AddInstitution(ctx, northbound.InstitutionRequest{Name: "north"}))(t)
+	tok := must(r.op.CreateToken(ctx, northbound.TokenRequest{Node: "n1", Role: southbound.RoleTerminal, Institution: "north"}))(t)
+	as := func(name string, role northbound.Role, institution string) *northbound.Client {
+		t.Helper()
+		p := must(r.op.AddPerson(ctx, northbound.PersonRequest{Name: name, Role: role, Institution: institution}))(t)
+		c := northbound.NewClient(r.url, controllertest.Pinned(tok.Token))
+		c.Bearer = p.Token
+		t.Cleanup(c.Close)
+		return c
+	}
+	admin, auditor := as("nan", northbound.RoleAdmin, "north"), as("eye", northbound.RoleAuditor, "north")
+	if w := must(admin.WhoAmI(ctx))(t); w.Person != "nan" || w.Institution != "north" || w.Operator {
+		t.Errorf("the admin is %+v", w)
+	}
+	must(admin.AddPerson(ctx, northbound.PersonRequest{Name: "min", Role: northbound.RoleMember, Institution: "north"}))(t)
+	must(auditor.People(ctx))(t)
+	status(t, second(auditor.AddPerson(ctx, northbound.PersonRequest{Name: "x", Role: northbound.RoleMember, Institution: "north"})), 403)
+	status(t, second(admin.AddInstitution(ctx, northbound.InstitutionRequest{Name: "south"})), 403)
+	op := as("root", northbound.RoleOperator, "")
+	must(op.AddInstitution(ctx, northbound.InstitutionRequest{Name: "south"}))(t)
+	if err := admin.RemovePerson(ctx, "eye"); err != nil {
+		t.Fatal(err)
+	}
+	status(t, second(auditor.People(ctx)), 403)
+	auditor.Bearer = "dssnp1.000000000000.nonsense"
+	status(t, second(auditor.WhoAmI(ctx)), 403)
+	auditor.Bearer = ""
+	status(t, second(auditor.WhoAmI(ctx)), 401)
+}
+
+func TestWhatIsNotUnderstoodIsAProblemDocument(t *testing.T) {
+	ctx := t.Context()
+	r := start(t, t.TempDir(), "[::1]:0")
+	for _, c := range []struct {
+		method, path string
+		body         any
+		status       int
+	}{
+		{"POST", "/v1/institutions", map[string]any{"name": "x", "colour": "red"}, 400},
+		{"POST", "/v1/institutions", "text", 400},
+		{"POST", "/v1/institutions", nil, 400},
+		{"POST", "/v1/institutions", map[string]string{"name": string(bytes.Repeat([]byte("x"), northbound.MaxBodyBytes))}, 413},
+		{"POST", "/v1/join", southbound.JoinRequest{Token: "dssn1.a.b"}, 400},
+		{"POST", "/v1/join", southbound.JoinRequest{Token: "dssn1.a.b.c", CSR: []byte("x")}, 400},
+		{"GET", "/v1/datasets/10.0.0.1", nil, 400},
+		{"GET", "/v1/resolve/3fff:d55:1:1:2c21:7047:e66c:e21a", nil, 404},
+		{"GET", "/v1/reservations/r-1", nil, 400},
+		{"GET", "/v1/reservations/r-0000000000000001", nil, 404},
+		{"POST", "/v1/reservations", map[string]any{"data": "3fff:d55:1:1:2c21:7047:e66c:e21a", "class": "gold"}, 400},
+		{"POST", "/v1/reservations", map[string]any{"data": "3fff:d55:1:1:2c21:7047:e66c:e21a", "class": "elastic", "committed_bps": "-1G"}, 400},
+		{"GET", "/v1/bills?institution=nobody", nil, 404},
+		{"GET", "/v1/bills?from=yesterday", nil, 400},
+		{"GET", "/v1/events?after=-1", nil, 400},
+		{"GET", "/v1/nothing", nil, 404},
+		{"DELETE", "/v1/grants/g-1", nil, 404},
+		{"DELETE", "/v1/nodes/n", nil, 404},
+		{"GET", "/evidence/tile/0/999", nil, 404},
+	} {
+		p := status(t, r.op.Do(ctx, c.method, c.path, c.body, nil), c.status)
+		if p.Detail == "" || p.Type == "" || bytes.ContainsRune([]byte(p.Detail), '\n') {
+			t.Errorf("%s %s: %+v", c.method, c.path, p)
+		}
+	}
+}

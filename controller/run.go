@@ -15,6 +15,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"connectrpc.com/connect"
@@ -380,7 +381,7 @@ func (c *Controller) remoteHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle(southbound.Procedure, connect.NewBidiStreamHandler(southbound.Procedure, c.attach,
 		connect.WithCodec(southbound.Codec{}), connect.WithReadMaxBytes(southbound.MaxMessageBytes)))
-	v1 := northbound.NewHandler(service{c}, northbound.Options{Identify: identifyPeer, Trouble: c.trouble})
+	v1 := northbound.NewHandler(service{c}, northbound.Options{Identify: c.identifyPeer, Trouble: c.trouble})
 	mux.Handle("/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// A slow sender does not hold a request open for ever; an error only means
 		// that this connection has no deadlines.
@@ -407,10 +408,15 @@ func (c *Controller) identify(s *tls.ConnectionState) peer {
 	return p
 }
 
-func identifyPeer(r *http.Request) (northbound.WhoAmI, error) {
+// identifyPeer knows a node by its certificate and a person by their token. A
+// node that passes a person's request on does so as itself.
+func (c *Controller) identifyPeer(r *http.Request) (northbound.WhoAmI, error) {
 	p, ok := r.Context().Value(peerKey{}).(peer)
 	if !ok {
-		return northbound.WhoAmI{}, northbound.NewProblem("unauthenticated", http.StatusUnauthorized, "this needs a node's certificate: ask through a node that has joined")
+		if bearer, has := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); has {
+			return c.person(bearer)
+		}
+		return northbound.WhoAmI{}, northbound.NewProblem("unauthenticated", http.StatusUnauthorized, "this needs a node's certificate or a person's token: ask through a node that has joined")
 	}
 	return p.by, p.err
 }

@@ -54,6 +54,9 @@ func ask[A any](s service, q func(*core.Core) (A, error)) (a A, err error) {
 // tokenPrefix begins every token: dssn1.<id>.<secret>.<pin>.
 const tokenPrefix = "dssn1"
 
+// personPrefix begins every person's token.
+const personPrefix = "dssnp1"
+
 func randomText(n int) string {
 	b := make([]byte, n)
 	rand.Read(b) // never fails
@@ -195,6 +198,57 @@ func (s service) Grants(_ context.Context, by northbound.WhoAmI) ([]northbound.G
 func (s service) Revoke(ctx context.Context, by northbound.WhoAmI, id string) (northbound.Grant, error) {
 	r, err := s.engine.submit(ctx, core.Input{Revoke: &core.Revoke{By: by, ID: id}})
 	return value(r.Grant), problem(err)
+}
+
+func (s service) Approve(ctx context.Context, by northbound.WhoAmI, id string) (northbound.Grant, error) {
+	r, err := s.engine.submit(ctx, core.Input{Approve: &core.Approve{By: by, ID: id}})
+	return value(r.Grant), problem(err)
+}
+
+func (s service) Freeze(ctx context.Context, by northbound.WhoAmI, q northbound.FreezeRequest) (northbound.Freeze, error) {
+	r, err := s.engine.submit(ctx, core.Input{Freeze: &core.Freeze{By: by, ID: "f-" + randomHex(6), Request: q}})
+	return value(r.Freeze), problem(err)
+}
+
+func (s service) Freezes(_ context.Context, by northbound.WhoAmI) ([]northbound.Freeze, error) {
+	return ask(s, func(c *core.Core) ([]northbound.Freeze, error) { return c.Freezes(by), nil })
+}
+
+func (s service) Unfreeze(ctx context.Context, by northbound.WhoAmI, id string) (northbound.Freeze, error) {
+	r, err := s.engine.submit(ctx, core.Input{Unfreeze: &core.Unfreeze{By: by, ID: id}})
+	return value(r.Freeze), problem(err)
+}
+
+func (s service) AddPerson(ctx context.Context, by northbound.WhoAmI, q northbound.PersonRequest) (northbound.Person, error) {
+	id, secret := randomHex(6), randomText(24)
+	hash := sha256.Sum256([]byte(secret))
+	r, err := s.engine.submit(ctx, core.Input{AddPerson: &core.AddPerson{By: by, Request: q, Token: id, Hash: hash[:]}})
+	if err != nil {
+		return northbound.Person{}, problem(err)
+	}
+	p := *r.Person
+	p.Token = strings.Join([]string{personPrefix, id, secret}, ".")
+	return p, nil
+}
+
+func (s service) People(_ context.Context, by northbound.WhoAmI) ([]northbound.Person, error) {
+	return ask(s, func(c *core.Core) ([]northbound.Person, error) { return c.People(by), nil })
+}
+
+func (s service) RemovePerson(ctx context.Context, by northbound.WhoAmI, name string) error {
+	_, err := s.engine.submit(ctx, core.Input{RemovePerson: &core.RemovePerson{By: by, Name: name}})
+	return problem(err)
+}
+
+// person finds who sent a bearer token: dssnp1.<id>.<secret>.
+func (c *Controller) person(bearer string) (by northbound.WhoAmI, err error) {
+	parts := strings.Split(bearer, ".")
+	if len(parts) != 3 || parts[0] != personPrefix {
+		return by, northbound.NewProblem("unauthenticated", http.StatusUnauthorized, "the bearer token is not one: copy it whole")
+	}
+	hash := sha256.Sum256([]byte(parts[2]))
+	c.engine.query(func(k *core.Core) { by, err = k.AuthenticatePerson(c.clock(), parts[1], hash[:]) })
+	return by, problem(err)
 }
 
 func (s service) Quote(_ context.Context, by northbound.WhoAmI, q northbound.ReservationRequest) (northbound.Quote, error) {

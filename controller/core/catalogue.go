@@ -121,6 +121,9 @@ func (x *step) grant(in *Grant) (*northbound.Grant, error) {
 	if owner == nil {
 		return nil, refuse(Unknown, "%s belongs to no institution here: take an identifier from `dssn datasets`", prefixText(q.Data))
 	}
+	if err := mayDecide(in.By, "grant"); err != nil {
+		return nil, err
+	}
 	if !in.By.Operator && in.By.Institution != owner.Name {
 		return nil, refuse(Denied, "%s belongs to %s: only its owner can grant it", prefixText(q.Data), owner.Name)
 	}
@@ -138,6 +141,9 @@ func (x *step) grant(in *Grant) (*northbound.Grant, error) {
 		return nil, refuse(Invalid, "the grant would end at %s, which is past: give a later --until", q.Until.UTC().Format(time.RFC3339))
 	}
 	g := &northbound.Grant{ID: in.ID, Data: q.Data, Owner: owner.Name, To: to, ToNode: node, Until: q.Until.UTC(), Created: x.now, By: who(in.By)}
+	if g.Waits = fourEyes(g.Data); g.Waits {
+		x.event("grant-waits", "", 0, "the grant %s reaches data of grade important or core: somebody else of %s must approve it", g.ID, owner.Name)
+	}
 	x.s.Grants[g.ID] = g
 	x.replan = true
 	x.decided("grant", g.By, g)
@@ -163,6 +169,9 @@ func (x *step) revoke(in *Revoke) (*northbound.Grant, error) {
 	if g == nil {
 		return nil, refuse(Unknown, "no grant is called %q: take it from the answer of `dssn grant`", in.ID)
 	}
+	if err := mayDecide(in.By, "revoke grants"); err != nil {
+		return nil, err
+	}
 	if !in.By.Operator && in.By.Institution != g.Owner {
 		return nil, refuse(Denied, "the grant %s was given by %s: only its owner can revoke it", g.ID, g.Owner)
 	}
@@ -182,13 +191,20 @@ func (x *step) endGrant(g *northbound.Grant, reason string) {
 
 // permits reports whether g lets node n reach d now.
 func permits(g *northbound.Grant, n *Node, id dssn.DataID) bool {
+	if id.Grade()&dssn.GradeImportant != 0 && g.Approved == "" {
+		return false
+	}
 	return g.Ended.IsZero() && g.Data.Contains(id.Addr()) && g.To == n.Institution && (g.ToNode == "" || g.ToNode == n.Name)
 }
 
-// grantFor returns the grant by which n may reach id for the longest time, or nil.
+// grantFor returns the grant by which n may reach id for the longest time, or
+// nil: there is none, or a freeze covers it.
 func (c *Core) grantFor(n *Node, id dssn.DataID) (best *northbound.Grant) {
-	for _, key := range sortedKeys(c.s.Grants) {
-		if g := c.s.Grants[key]; permits(g, n, id) && (best == nil || g.Until.After(best.Until)) {
+	if c.frozen(n, id) != nil {
+		return nil
+	}
+	for _, g := range c.s.Grants {
+		if permits(g, n, id) && (best == nil || g.Until.After(best.Until) || g.Until.Equal(best.Until) && g.ID < best.ID) {
 			best = g
 		}
 	}

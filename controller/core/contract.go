@@ -32,7 +32,13 @@ type wish struct {
 // consider checks a request as far as it does not depend on capacity.
 func (c *Core) consider(now time.Time, by Principal, q northbound.ReservationRequest) (*wish, error) {
 	name := q.Consumer
-	if !by.Operator {
+	switch {
+	case by.Operator:
+	case by.Person != "":
+		if n := c.s.Nodes[name]; n != nil && n.Institution != by.Institution {
+			return nil, refuse(Denied, "%s cannot reserve for %s, which belongs to %s: ask them", by.Person, name, n.Institution)
+		}
+	default:
 		if name != "" && name != by.Node {
 			return nil, refuse(Denied, "%s cannot reserve for %s: reserve on the terminal that receives", who(by), name)
 		}
@@ -46,7 +52,7 @@ func (c *Core) consider(now time.Time, by Principal, q northbound.ReservationReq
 		return nil, c.unknownData(q.Data)
 	}
 	if w.grant = c.grantFor(w.consumer, q.Data); w.grant == nil {
-		return nil, c.noGrant(w.consumer.Name, w.consumer.Institution, w.dataset)
+		return nil, c.noReach(w.consumer, w.dataset)
 	}
 	if w.holder = c.holderFor(w.dataset, w.consumer); w.holder == nil {
 		return nil, refuse(Conflict, "no terminal but %s itself holds %s: there is nothing to carry", w.consumer.Name, q.Data)
@@ -91,6 +97,19 @@ func (c *Core) consider(now time.Time, by Principal, q northbound.ReservationReq
 
 func (c *Core) unknownData(id dssn.DataID) error {
 	return refuse(Unknown, "%s is not in the catalogue: check the identifier, or see `dssn datasets`", id)
+}
+
+// noReach says why a node cannot reach a dataset.
+func (c *Core) noReach(n *Node, d *northbound.Dataset) error {
+	if f := c.frozen(n, d.Record.ID); f != nil {
+		return refuse(Denied, "%s is frozen for %s since %s (%s, freeze %s): ask %s", d.Record.ID, n.Name, f.At.Format(time.RFC3339), f.Reason, f.ID, f.By)
+	}
+	for _, key := range sortedKeys(c.s.Grants) {
+		if g := c.s.Grants[key]; g.Waits && g.Ended.IsZero() && g.Data.Contains(d.Record.ID.Addr()) && g.To == n.Institution && (g.ToNode == "" || g.ToNode == n.Name) {
+			return refuse(Denied, "the grant %s for %s waits for a second approval: ask somebody else of %s than %s", g.ID, d.Record.ID, g.Owner, g.By)
+		}
+	}
+	return c.noGrant(n.Name, n.Institution, d)
 }
 
 func (c *Core) noGrant(node, inst string, d *northbound.Dataset) error {

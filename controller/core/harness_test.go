@@ -143,6 +143,11 @@ func (s *script) by(word string) core.Principal {
 	if word == "operator" {
 		return operator
 	}
+	for _, p := range s.c.People(operator) {
+		if p.Name == word {
+			return core.Principal{Person: word, Institution: p.Institution, Role: p.Role, Operator: p.Role == northbound.RoleOperator}
+		}
+	}
 	for _, n := range s.c.Status(operator).Nodes {
 		if n.Name == word {
 			return core.Principal{Node: word, Institution: n.Institution}
@@ -248,7 +253,7 @@ func (s *script) do(line string) (string, error) {
 		if v := option(w, "as"); v != "" {
 			inst = v
 		}
-		r := s.record(inst, arg(2), arg(3), option(w, "content"))
+		r := s.record(inst, arg(2), arg(3), option(w, "content"), option(w, "grade"))
 		reply, err := s.step(core.Input{Publish: &core.Publish{By: s.by(arg(1)), Holder: arg(1), Record: r}})
 		if err != nil {
 			return "", err
@@ -341,6 +346,29 @@ func (s *script) do(line string) (string, error) {
 		}
 		_, err := s.step(core.Input{Usage: &core.Usage{Node: arg(1), Report: u}})
 		return "taken", err
+	case "person": // person BY NAME ROLE [INSTITUTION]
+		_, err := s.step(core.Input{AddPerson: &core.AddPerson{By: s.by(arg(1)), Token: fmt.Sprintf("p-%d", s.n), Hash: seed("person", arg(2)),
+			Request: northbound.PersonRequest{Name: arg(2), Role: northbound.Role(arg(3)), Institution: arg(4)}}})
+		return "registered", err
+	case "approve": // approve BY DATA
+		_, err := s.step(core.Input{Approve: &core.Approve{By: s.by(arg(1)), ID: s.grants[arg(2)]}})
+		return "approved", err
+	case "freeze": // freeze BY DATA|PARTY REASON
+		q := northbound.FreezeRequest{Party: arg(2), Reason: strings.Join(w[3:], " ")}
+		if id, ok := s.data[arg(2)]; ok {
+			q.Data, q.Party = id.Prefix(), ""
+		} else if p, err := netip.ParsePrefix(arg(2)); err == nil {
+			q.Data, q.Party = p, ""
+		}
+		r, err := s.step(core.Input{Freeze: &core.Freeze{By: s.by(arg(1)), ID: fmt.Sprintf("f-%d", s.n), Request: q}})
+		if err != nil {
+			return "", err
+		}
+		s.grants["freeze"] = r.Freeze.ID
+		return fmt.Sprintf("%s, in flight: %v", r.Freeze.ID, r.Freeze.InFlight), nil
+	case "unfreeze": // unfreeze BY: the last one
+		_, err := s.step(core.Input{Unfreeze: &core.Unfreeze{By: s.by(arg(1)), ID: s.grants["freeze"]}})
+		return "lifted", err
 	case "receipt": // receipt BY N
 		n, _ := strconv.ParseUint(arg(2), 10, 64)
 		r, err := s.step(core.Input{Receipt: &core.Receipt{By: s.by(arg(1)), Transfer: fmt.Sprintf("%032x", n)}})
@@ -387,7 +415,7 @@ func shown(r *northbound.Reservation) string {
 	return fmt.Sprintf("%s %s %s committed %s allocated %s of %s by %s limit %q %s", r.ID, r.State, r.Class, r.Committed, r.Allocated, r.Ceiling, strings.Join(r.Path, ">"), r.Limit, r.Reason)
 }
 
-func (s *script) record(inst, name, size, salt string) content.Record {
+func (s *script) record(inst, name, size, salt, grade string) content.Record {
 	s.t.Helper()
 	n, _ := strconv.ParseUint(size, 10, 64)
 	var p netip.Prefix
@@ -398,6 +426,9 @@ func (s *script) record(inst, name, size, salt string) content.Record {
 	}
 	r := content.Record{Name: name, Registrant: p, Grade: dssn.GradeGeneral2, Category: dssn.CategoryMeteorology,
 		Root: content.Hash([]byte(name + salt)), Length: dssn.ByteCount(n), Files: 1, Created: epoch}
+	if grade != "" {
+		r.Grade, _ = dssn.ParseGrade(grade)
+	}
 	if err := r.Sign(signer(inst)); err != nil {
 		s.t.Fatal(err)
 	}

@@ -35,6 +35,11 @@ type Input struct {
 	Modify         *Modify         `json:"modify,omitempty"`
 	Release        *Release        `json:"release,omitempty"`
 	Receipt        *Receipt        `json:"receipt,omitempty"`
+	Approve        *Approve        `json:"approve,omitempty"`
+	Freeze         *Freeze         `json:"freeze,omitempty"`
+	Unfreeze       *Unfreeze       `json:"unfreeze,omitempty"`
+	AddPerson      *AddPerson      `json:"add_person,omitempty"`
+	RemovePerson   *RemovePerson   `json:"remove_person,omitempty"`
 	Tick           *Tick           `json:"tick,omitempty"`
 }
 
@@ -158,6 +163,39 @@ type Receipt struct {
 	Transfer string    `json:"transfer"`
 }
 
+// Approve is the second pair of eyes on a grant.
+type Approve struct {
+	By Principal `json:"by"`
+	ID string    `json:"id"`
+}
+
+// Freeze stops reach.
+type Freeze struct {
+	By      Principal                `json:"by"`
+	ID      string                   `json:"id"` // random
+	Request northbound.FreezeRequest `json:"request"`
+}
+
+// Unfreeze lifts a freeze.
+type Unfreeze struct {
+	By Principal `json:"by"`
+	ID string    `json:"id"`
+}
+
+// AddPerson registers a person; the core learns only the hash of the token's secret.
+type AddPerson struct {
+	By      Principal                `json:"by"`
+	Request northbound.PersonRequest `json:"request"`
+	Token   string                   `json:"token"` // its identifier, random
+	Hash    []byte                   `json:"secret_hash"`
+}
+
+// RemovePerson ends an account.
+type RemovePerson struct {
+	By   Principal `json:"by"`
+	Name string    `json:"name"`
+}
+
 // Tick lets time pass: whatever was due ends.
 type Tick struct{}
 
@@ -170,6 +208,8 @@ type Reply struct {
 	Grant       *northbound.Grant
 	Reservation *northbound.Reservation
 	Receipt     *ReceiptLeaf
+	Freeze      *northbound.Freeze
+	Person      *northbound.Person // without its token
 }
 
 // Effect is something to be carried out, in order; exactly one field is set.

@@ -59,7 +59,7 @@ func (c *Core) Resolve(by Principal, id dssn.DataID) (northbound.Resolution, err
 	}
 	g := c.grantFor(n, id)
 	if g == nil {
-		return northbound.Resolution{}, c.noGrant(n.Name, n.Institution, d)
+		return northbound.Resolution{}, c.noReach(n, d)
 	}
 	h := c.holderFor(d, n)
 	if h == nil {

@@ -388,6 +388,8 @@ func (x *step) removeNode(in *RemoveNode) error {
 // who names a principal in evidence and events.
 func who(p Principal) string {
 	switch {
+	case p.Person != "":
+		return p.Person
 	case p.Node != "":
 		return p.Node
 	case p.Institution != "":

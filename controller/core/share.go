@@ -1,9 +1,11 @@
 package core
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"net/netip"
+	"slices"
 
 	"dssn"
 	"dssn/controller/northbound"
@@ -33,25 +35,60 @@ type relation struct {
 	grant            *northbound.Grant
 }
 
-// relations lists what the grants in force permit, in a fixed order: each
-// dataset from its nearest holder to each terminal of each party.
+// relations lists what the grants in force permit, in the order of identifiers
+// and names: each dataset from its nearest holder to each terminal of each
+// party. It walks over grants, not over all pairs of datasets and nodes.
 func (c *Core) relations() (out []relation) {
-	ids := sortedKeys(c.s.Datasets)
-	nodes := sortedKeys(c.s.Nodes)
-	for _, id := range ids {
-		d := c.s.Datasets[id]
-		for _, name := range nodes {
-			n := c.s.Nodes[name]
-			if n.Role != southbound.RoleTerminal || n.Hub == "" {
-				continue
+	type reach struct {
+		data dssn.DataID
+		node string
+	}
+	terminals := map[string][]*Node{} // by institution
+	for _, n := range c.s.Nodes {
+		if n.Role == southbound.RoleTerminal && n.Hub != "" {
+			terminals[n.Institution] = append(terminals[n.Institution], n)
+		}
+	}
+	seen := map[reach]bool{}
+	for _, g := range c.s.Grants {
+		if !g.Ended.IsZero() {
+			continue
+		}
+		for _, d := range c.covered(g.Data) {
+			for _, n := range terminals[g.To] {
+				if k := (reach{d.Record.ID, n.Name}); !seen[k] && permits(g, n, d.Record.ID) {
+					seen[k] = true
+					// Which grant lasts longest is for grantFor to say.
+					out = append(out, relation{consumer: n, dataset: d})
+				}
 			}
-			g := c.grantFor(n, id)
-			if g == nil {
-				continue
-			}
-			if h := c.holderFor(d, n); h != nil && h.Hub != "" {
-				out = append(out, relation{h, n, d, g})
-			}
+		}
+	}
+	out = slices.DeleteFunc(out, func(r relation) bool { return c.frozen(r.consumer, r.dataset.Record.ID) != nil })
+	slices.SortFunc(out, func(a, b relation) int {
+		return cmp.Or(a.dataset.Record.ID.Compare(b.dataset.Record.ID), cmp.Compare(a.consumer.Name, b.consumer.Name))
+	})
+	kept := out[:0]
+	for _, r := range out {
+		r.grant, r.holder = c.grantFor(r.consumer, r.dataset.Record.ID), c.holderFor(r.dataset, r.consumer)
+		if r.holder != nil && r.holder.Hub != "" {
+			kept = append(kept, r)
+		}
+	}
+	return kept
+}
+
+// covered returns the datasets in a prefix, in no order.
+func (c *Core) covered(p netip.Prefix) (out []*northbound.Dataset) {
+	if p.Bits() == 128 {
+		if d := c.s.Datasets[dssn.DataIDFrom16(p.Addr().As16())]; d != nil {
+			out = append(out, d)
+		}
+		return out
+	}
+	for id, d := range c.s.Datasets {
+		if p.Contains(id.Addr()) {
+			out = append(out, d)
 		}
 	}
 	return out
@@ -162,7 +199,12 @@ func (x *step) endUnpermitted(rel []relation) {
 		if ended(r) || r.Implicit {
 			continue
 		}
-		if n := x.s.Nodes[r.Egress]; n == nil || x.grantFor(n, r.Data) == nil {
+		n := x.s.Nodes[r.Egress]
+		switch {
+		case n == nil || x.grantFor(n, r.Data) != nil:
+		case x.frozen(n, r.Data) != nil:
+			x.terminate(r, "it is frozen: "+x.frozen(n, r.Data).Reason)
+		default:
 			x.terminate(r, "no grant permits it any more")
 		}
 	}

@@ -36,6 +36,8 @@ type State struct {
 	Receipts     map[string]*ReceiptLeaf             `json:"receipts"` // by transfer
 	Issued       map[string]*Issue                   `json:"issued"`   // by node name
 	Removed      map[dssn.NodeID]string              `json:"removed"`  // identifiers never to come back, with the reason
+	Freezes      map[string]*northbound.Freeze       `json:"freezes"`
+	People       map[string]*Person                  `json:"people"`
 	Events       []northbound.Event                  `json:"events"`
 	EventCount   int64                               `json:"event_count"`
 	Leaves       int64                               `json:"leaves"`
@@ -52,6 +54,13 @@ type Token struct {
 	Expires     time.Time       `json:"expires"`
 	Used        time.Time       `json:"used,omitzero"`
 	UsedBy      []byte          `json:"used_by,omitempty"` // identity key
+}
+
+// Person is an account with its one token.
+type Person struct {
+	northbound.Person
+	TokenID string `json:"token_id"`
+	Hash    []byte `json:"hash"`
 }
 
 // Node is a member of the network.
@@ -150,6 +159,8 @@ func New() *Core {
 		Receipts:     map[string]*ReceiptLeaf{},
 		Issued:       map[string]*Issue{},
 		Removed:      map[dssn.NodeID]string{},
+		Freezes:      map[string]*northbound.Freeze{},
+		People:       map[string]*Person{},
 	}
 	return c
 }

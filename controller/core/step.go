@@ -83,6 +83,16 @@ func (x *step) apply(in Input) (r Reply, err error) {
 		r.Reservation, err = x.release(in.Release)
 	case in.Receipt != nil:
 		r.Receipt, err = x.receipt(in.Receipt)
+	case in.Approve != nil:
+		r.Grant, err = x.approve(in.Approve)
+	case in.Freeze != nil:
+		r.Freeze, err = x.freeze(in.Freeze)
+	case in.Unfreeze != nil:
+		r.Freeze, err = x.unfreeze(in.Unfreeze)
+	case in.AddPerson != nil:
+		r.Person, err = x.addPerson(in.AddPerson)
+	case in.RemovePerson != nil:
+		err = x.removePerson(in.RemovePerson)
 	default:
 		err = refuse(Invalid, "the input says nothing that this version knows: update the controller")
 	}

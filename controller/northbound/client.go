@@ -26,6 +26,10 @@ const maxAnswerBytes = 64 << 20
 // Client speaks to a Service over HTTP. Its errors are a *Problem where the
 // Service refused.
 type Client struct {
+	// Bearer, if set, is a person's token; it is sent with every request. Set it
+	// before the first.
+	Bearer string
+
 	http *http.Client
 	base string
 	name string // for messages
@@ -78,6 +82,9 @@ func (c *Client) exchange(ctx context.Context, method, path string, body io.Read
 	}
 	if body != nil {
 		r.Header.Set("Content-Type", "application/json")
+	}
+	if c.Bearer != "" {
+		r.Header.Set("Authorization", "Bearer "+c.Bearer)
 	}
 	w, err := c.http.Do(r)
 	switch {
@@ -181,6 +188,42 @@ func (c *Client) Grants(ctx context.Context) ([]Grant, error) {
 func (c *Client) Revoke(ctx context.Context, id string) (g Grant, err error) {
 	err = c.Do(ctx, http.MethodDelete, "/v1/grants/"+url.PathEscape(id), nil, &g)
 	return g, err
+}
+
+// Approve is the second pair of eyes on a grant.
+func (c *Client) Approve(ctx context.Context, id string) (Grant, error) {
+	return post[Grant](ctx, c, "/v1/grants/"+url.PathEscape(id)+"/approve", nil)
+}
+
+// Freeze stops all reach of some data or of a party.
+func (c *Client) Freeze(ctx context.Context, q FreezeRequest) (Freeze, error) {
+	return post[Freeze](ctx, c, "/v1/freezes", q)
+}
+
+// Freezes lists the freezes, lifted ones included.
+func (c *Client) Freezes(ctx context.Context) ([]Freeze, error) {
+	return get[[]Freeze](ctx, c, "/v1/freezes")
+}
+
+// Unfreeze lifts a freeze.
+func (c *Client) Unfreeze(ctx context.Context, id string) (f Freeze, err error) {
+	err = c.Do(ctx, http.MethodDelete, "/v1/freezes/"+url.PathEscape(id), nil, &f)
+	return f, err
+}
+
+// AddPerson registers a person and returns their token.
+func (c *Client) AddPerson(ctx context.Context, q PersonRequest) (Person, error) {
+	return post[Person](ctx, c, "/v1/people", q)
+}
+
+// People lists the people of the asker's institution.
+func (c *Client) People(ctx context.Context) ([]Person, error) {
+	return get[[]Person](ctx, c, "/v1/people")
+}
+
+// RemovePerson ends an account at once.
+func (c *Client) RemovePerson(ctx context.Context, name string) error {
+	return c.Do(ctx, http.MethodDelete, "/v1/people/"+url.PathEscape(name), nil, nil)
 }
 
 // Quote asks what a reservation would get.

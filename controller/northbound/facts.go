@@ -202,4 +202,6 @@ type WhoAmI struct {
 	Operator    bool   `json:"operator"`
 	Node        string `json:"node,omitempty"`
 	Institution string `json:"institution,omitempty"`
+	Person      string `json:"person,omitempty"`
+	Role        Role   `json:"role,omitempty"` // of a person
 }

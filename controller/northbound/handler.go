@@ -35,6 +35,13 @@ type Service interface {
 	Grant(ctx context.Context, by WhoAmI, q GrantRequest) (Grant, error)
 	Grants(ctx context.Context, by WhoAmI) ([]Grant, error)
 	Revoke(ctx context.Context, by WhoAmI, id string) (Grant, error)
+	Approve(ctx context.Context, by WhoAmI, id string) (Grant, error)
+	Freeze(ctx context.Context, by WhoAmI, q FreezeRequest) (Freeze, error)
+	Freezes(ctx context.Context, by WhoAmI) ([]Freeze, error)
+	Unfreeze(ctx context.Context, by WhoAmI, id string) (Freeze, error)
+	AddPerson(ctx context.Context, by WhoAmI, q PersonRequest) (Person, error)
+	People(ctx context.Context, by WhoAmI) ([]Person, error)
+	RemovePerson(ctx context.Context, by WhoAmI, name string) error
 
 	Quote(ctx context.Context, by WhoAmI, q ReservationRequest) (Quote, error)
 	Reserve(ctx context.Context, by WhoAmI, q ReservationRequest) (Reservation, error)
@@ -95,6 +102,13 @@ func NewHandler(s Service, o Options) http.Handler {
 	route(a, "POST /v1/grants", func(c call, q GrantRequest) (Grant, error) { return s.Grant(c, c.by, q) })
 	route(a, "GET /v1/grants", func(c call, _ none) ([]Grant, error) { return s.Grants(c, c.by) })
 	route(a, "DELETE /v1/grants/{id}", func(c call, _ none) (Grant, error) { return s.Revoke(c, c.by, c.id()) })
+	route(a, "POST /v1/grants/{id}/approve", func(c call, _ none) (Grant, error) { return s.Approve(c, c.by, c.id()) })
+	route(a, "POST /v1/freezes", func(c call, q FreezeRequest) (Freeze, error) { return s.Freeze(c, c.by, q) })
+	route(a, "GET /v1/freezes", func(c call, _ none) ([]Freeze, error) { return s.Freezes(c, c.by) })
+	route(a, "DELETE /v1/freezes/{id}", func(c call, _ none) (Freeze, error) { return s.Unfreeze(c, c.by, c.id()) })
+	route(a, "POST /v1/people", func(c call, q PersonRequest) (Person, error) { return s.AddPerson(c, c.by, q) })
+	route(a, "GET /v1/people", func(c call, _ none) ([]Person, error) { return s.People(c, c.by) })
+	route(a, "DELETE /v1/people/{id}", func(c call, _ none) (none, error) { return none{}, s.RemovePerson(c, c.by, c.id()) })
 
 	route(a, "POST /v1/quotes", func(c call, q ReservationRequest) (Quote, error) { return s.Quote(c, c.by, q) })
 	route(a, "POST /v1/reservations", func(c call, q ReservationRequest) (Reservation, error) { return s.Reserve(c, c.by, q) })
@@ -225,6 +239,10 @@ func route[Q, A any](a *api, pattern string, do func(call, Q) (A, error)) {
 		if err != nil {
 			var zero A
 			return zero, err
+		}
+		if by.Role == RoleAuditor && r.Method != http.MethodGet {
+			var zero A
+			return zero, NewProblem("denied", http.StatusForbidden, "%s is an auditor and may only read: ask an admin of %s", by.Person, by.Institution)
 		}
 		return do(call{ctx, by, r}, q)
 	})

@@ -96,6 +96,11 @@ type Grant struct {
 	Until   time.Time    `json:"until"`
 	Created time.Time    `json:"created"`
 	By      string       `json:"by"` // who asked
+	// Approved names the second pair of eyes. A dataset of grade important or
+	// core is reached only by a grant that somebody else than By has approved.
+	Approved string `json:"approved,omitempty"`
+	// Waits is set on a grant that needs an approval to have any effect.
+	Waits bool `json:"waits,omitempty"`
 	// Ended is set when it was revoked or ran out, with the reason.
 	Ended  time.Time `json:"ended,omitzero"`
 	Reason string    `json:"reason,omitempty"`
