@@ -88,7 +88,7 @@ func (e *engine) priceAlong(along []float64, tolerance float64) (out pricing) {
 	}
 	limit := math.Inf(1)
 	first := e.worth == nil
-	if e.refuse && !first {
+	if e.refuse && !first && e.work.bound == nil {
 		limit = 1 + hair
 	}
 	finders := make([]finder, len(e.trees))
@@ -130,30 +130,52 @@ func (e *engine) priceAlong(along []float64, tolerance float64) (out pricing) {
 func (e *engine) priceSource(t *priceTree, out *finder, k int, f *find, limit, tolerance float64, first bool) {
 	w := e.work
 	t.grow(e.net, w.sources[k], e.cost, e.price, limit)
+	if w.bound != nil {
+		e.priceBounded(t, out, k, f, tolerance, first)
+		return
+	}
 	for d := w.from[k]; d < w.from[k+1]; d++ {
-		p := t.price[w.dst[d]]
+		v := w.dst[d]
+		p := t.price[v]
 		if e.dist != nil {
 			e.dist[d] = p
 		}
-		if math.IsInf(p, 1) && math.IsInf(t.dist[w.dst[d]], 1) {
-			if first {
-				f.unreached++
-			}
-			if e.refuse {
-				f.bound += w.mass[d]
-			}
-			continue
-		}
-		if e.refuse {
+		switch {
+		case math.IsInf(p, 1) && math.IsInf(t.dist[v], 1):
+			e.offer(out, f, d, p, nil, tolerance, first)
+		case first || p < e.worth[e.cols.classOf[d]]-tolerance:
+			e.offer(out, f, d, p, t.walk(e.net, v), tolerance, first)
+		case e.refuse:
 			f.bound += w.mass[d] * math.Min(1, p)
-		} else {
+		default:
 			f.bound += w.mass[d] * p
 		}
-		if !first && !(p < e.worth[e.cols.classOf[d]]-tolerance) {
-			continue
+	}
+}
+
+// offer books a demand's least price (+Inf: there is no path) under the bound, and
+// its path among the finds if it promises anything.
+func (e *engine) offer(out *finder, f *find, d int32, price float64, path []int32, tolerance float64, first bool) {
+	if e.dist != nil {
+		e.dist[d] = price
+	}
+	if path == nil {
+		if first && math.IsInf(price, 1) {
+			f.unreached++
 		}
+		if e.refuse {
+			f.bound += e.work.mass[d]
+		}
+		return
+	}
+	if e.refuse {
+		f.bound += e.work.mass[d] * math.Min(1, price)
+	} else {
+		f.bound += e.work.mass[d] * price
+	}
+	if first || price < e.worth[e.cols.classOf[d]]-tolerance {
 		out.demand = append(out.demand, d)
-		out.links = append(out.links, t.walk(e.net, w.dst[d])...)
+		out.links = append(out.links, path...)
 		out.end = append(out.end, len(out.links))
 	}
 }
@@ -227,7 +249,11 @@ func (e *engine) gatherClasses(window float64) bool {
 			ip.pull = append(ip.pull, weight[k]+mass[k]/ip.t)
 		}
 	}
+	ceiling := weight != nil && len(ip.fixed) > 0
 	if weight != nil {
+		ip.rows++ // the level's ceiling
+	}
+	if ceiling {
 		e.addCeiling()
 		for len(base) < c.patterns.len() {
 			base = append(base, 0)
@@ -243,6 +269,9 @@ func (e *engine) gatherClasses(window float64) bool {
 	ip.capacity = cleared(ip.capacity, ip.rows)
 	ip.gather(base, ip.capacity)
 	if weight != nil {
+		ip.capacity[ip.rows-1] = 1
+	}
+	if ceiling {
 		ip.capacity[ip.rows-1] = e.top * ip.weight[len(ip.weight)-1]
 	}
 	for r, l := range c.rows {
@@ -263,15 +292,14 @@ func (e *engine) gatherClasses(window float64) bool {
 func (e *engine) addCeiling() {
 	ip := e.ip
 	total := 0.0
-	for _, w := range ip.weight {
-		total += w
+	for k, w := range ip.weight {
+		total += w + ip.fixed[k]/e.top
 	}
-	ip.colPat = append(ip.colPat, e.cols.patterns.child(0, int32(ip.rows)))
+	ip.colPat = append(ip.colPat, e.cols.patterns.child(0, int32(ip.rows-1)))
 	ip.colAt = append(ip.colAt, int32(len(ip.colPat)))
 	ip.fixed = append(ip.fixed, 0)
-	w := math.Max(total/100, 1e-9)
+	w := total / 100
 	ip.weight, ip.pull = append(ip.weight, w), append(ip.pull, w)
-	ip.rows++
 }
 
 func (e *engine) bestColumn(k int32) float64 {
@@ -417,7 +445,7 @@ func (e *engine) tighten(part float64) int {
 		}
 		rows = append(rows, int32(l))
 	}
-	if added > 0 {
+	if added > 0 || e.cols.classes.len() == 1 { // the first time, to sort demands at all
 		for _, l := range e.cols.rows {
 			if len(e.cols.rows) > 400 && e.load[l] < 0.4*e.net.capacity[l] {
 				e.price[l] = 0

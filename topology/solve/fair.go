@@ -184,6 +184,7 @@ func (f *fair) settle(r *rise) bool {
 			f.sum[l] += r.price[l]
 		}
 	}
+	f.closeSpent(r, flows, stops)
 	clear(f.paths)
 	for _, x := range flows {
 		path := slices.Clone(e.store.path(x.path))
@@ -192,16 +193,7 @@ func (f *fair) settle(r *rise) bool {
 			continue
 		}
 		f.flows = append(f.flows, Flow{Demand: w.of[x.demand], Rate: x.rate, Path: path})
-		for _, l := range path {
-			f.n.capacity[l] -= x.rate
-		}
 	}
-	for l, y := range r.price {
-		if y > 0 || f.n.capacity[l] < 1e-9*f.whole[l] {
-			f.n.capacity[l] = 0
-		}
-	}
-	f.n.close()
 	f.active = f.active[:0]
 	for k, i := range w.of {
 		if !stops[k] {
@@ -210,6 +202,43 @@ func (f *fair) settle(r *rise) bool {
 	}
 	slices.Sort(f.active)
 	return len(f.active) > 0
+}
+
+// closeSpent takes the stopped demands' rates off the links and closes the links
+// that are priced or used up. Whoever has no known way left then is stopped too.
+func (f *fair) closeSpent(r *rise, flows []dealt, stops []bool) {
+	e := r.e
+	take := func(wanted func(k int32) bool) {
+		for _, x := range flows {
+			if wanted(x.demand) {
+				for _, l := range e.store.path(x.path) {
+					f.n.capacity[l] -= x.rate
+				}
+			}
+		}
+	}
+	take(func(k int32) bool { return stops[k] })
+	for l, y := range r.price {
+		if y > 0 || f.n.capacity[l] < 1e-9*f.whole[l] {
+			f.n.capacity[l] = 0
+		}
+	}
+	cornered := make([]bool, len(stops))
+	for k := range stops {
+		if stops[k] {
+			continue
+		}
+		cornered[k] = true
+		for p := e.store.head[k]; p >= 0 && cornered[k]; p = e.store.prev[p] {
+			cornered[k] = slices.ContainsFunc(e.store.path(p), func(l int32) bool { return f.n.capacity[l] == 0 })
+		}
+		stops[k] = cornered[k]
+	}
+	take(func(k int32) bool { return cornered[k] })
+	for l := range f.n.capacity {
+		f.n.capacity[l] = math.Max(f.n.capacity[l], 0)
+	}
+	f.n.close()
 }
 
 // close takes links without capacity out of the adjacency.
@@ -375,8 +404,17 @@ func (r *rise) weight() (sum float64) {
 	return sum
 }
 
+// mass is what the master's demands would pay at full price: p.value of pricing
+// counts wishes, so a demand's price is weighed by its wish.
+func (r *rise) mass() (sum float64) {
+	for _, b := range r.wish {
+		sum += b
+	}
+	return sum
+}
+
 func (r *rise) ascend(rounds int) {
-	e, s, top, weight := r.e, r.s, r.e.top, r.weight()
+	e, s, top := r.e, r.s, r.e.top
 	bestGap, since := math.Inf(1), 0
 	for ; s.round < rounds; s.round++ {
 		startMu, imbalance := s.masterRound()
@@ -392,15 +430,8 @@ func (r *rise) ascend(rounds int) {
 		e.valueClasses()
 		p := e.priceOut(e.ip.mu * 0.1)
 		bound := r.cut(p.supply)
-		if p.value > 0 {
-			scale := weight / p.value
-			for l := range e.price {
-				e.price[l] *= scale
-			}
-			e.topPrice *= scale
-			for k := range e.dist {
-				e.dist[k] *= scale
-			}
+		if !e.normalise(p.value, r.mass()) {
+			bound = math.Inf(1)
 		}
 		if bound < r.bound {
 			r.bound = bound

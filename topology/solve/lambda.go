@@ -51,33 +51,49 @@ func (e *engine) raise(in *Instance, s *descent, total float64) (*Allocation, er
 		startMu, imbalance := s.masterRound()
 		e.loads()
 		level := e.ip.t
-		if level >= s.bound*(1-3*o.Gap) || s.round%6 == 5 || s.stopped() || level >= 1 {
+		if level >= math.Min(s.bound, 1)*(1-3*o.Gap) || s.round%6 == 5 || s.stopped() {
 			best = better(best, e.dealLevel())
 		}
 		e.valueClasses()
 		p := e.priceOut(e.ip.mu)
 		bound := math.Inf(1)
-		if p.value > 0 {
+		if e.normalise(p.value, total) {
 			bound = p.supply / p.value
-			for l := range e.price {
-				e.price[l] *= total / p.value
-			}
-			e.topPrice *= total / p.value
 		}
 		s.learn(bound)
+		target := math.Min(s.bound, 1) // nobody can have more than all
 		s.value = level
 		s.tell()
-		if best != nil && (best.Value >= 1 || best.Value >= s.bound*(1-o.Gap)) || best != nil && s.stopped() {
+		if best != nil && best.Value >= target*(1-o.Gap) || best != nil && s.stopped() {
 			s.round++
 			break
 		}
 		rows := e.tighten(1)
-		s.nextMu(level*(1-level/bound), startMu, imbalance, rows)
+		s.nextMu(level*(1-level/math.Min(bound, 1)), startMu, imbalance, rows)
 		e.ip.t = math.Max(level, 1e-12)
 	}
 	best.Prices, best.Bound = s.best, math.Min(s.bound, 1)
 	best.Rounds, best.Iterations = s.round, e.ip.Iterations
 	return best, nil
+}
+
+// normalise scales prices so that demands pay their whole mass for a unit of level.
+// It returns false, and leaves them, where they hardly pay at all, because the
+// ceiling takes the price: ties' hair is not small against such prices, and no
+// bound follows from them.
+func (e *engine) normalise(paid, mass float64) bool {
+	if !(paid > 0.01*mass) {
+		return false
+	}
+	scale := mass / paid
+	for l := range e.price {
+		e.price[l] *= scale
+	}
+	e.topPrice *= scale
+	for k := range e.dist {
+		e.dist[k] *= scale
+	}
+	return true
 }
 
 // dealLevel deals the classes' amounts out and shrinks all of it by one factor

@@ -17,6 +17,8 @@ type priceTree struct {
 	heap  []nodeKey
 	order []int32
 	path  []int32
+
+	bounded boundedTree
 }
 
 type nodeKey struct {

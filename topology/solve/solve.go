@@ -100,13 +100,15 @@ func (s *descent) masterRound() (startMu, imbalance float64) {
 	for r, l := range e.cols.rows {
 		ip.y[r] = math.Max(e.price[l], ip.mu*ip.omega/e.net.capacity[l])
 	}
+	startMu = ip.mu
+	if len(ip.fixed) == 0 { // nobody has a choice, and no row holds anybody back
+		ip.mu *= s.fall
+		clear(e.price)
+		ip.t, e.topPrice = e.top, 1
+		return startMu, 0
+	}
 	if !e.refuse {
 		ip.y[ip.rows-1] = math.Max(e.topPrice, ip.mu*ip.omega/ip.capacity[ip.rows-1])
-	}
-	startMu = ip.mu
-	if len(ip.fixed) == 0 {
-		ip.mu *= s.fall
-		return startMu, 0
 	}
 	if e.refuse {
 		ip.approach(15)
