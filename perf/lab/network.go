@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -153,7 +154,22 @@ func addAddress(h *netlink.Handle, a Address) error {
 	if err := h.AddrAdd(link, addr); err != nil {
 		return fmt.Errorf("give %s to %s: %w", a.Prefix, a.Interface, err)
 	}
-	return nil
+	return becomesLocal(h, a)
+}
+
+// becomesLocal waits until the kernel delivers packets to a. Even without
+// duplicate address detection it installs the local route from a work queue,
+// and until then a node would look for its own address among its neighbours.
+func becomesLocal(h *netlink.Handle, a Address) error {
+	const step, tries = 5 * time.Millisecond, 1000
+	for range tries {
+		routes, err := h.RouteGet(a.Prefix.Addr().AsSlice())
+		if err == nil && len(routes) > 0 && routes[0].Type == unix.RTN_LOCAL {
+			return nil
+		}
+		time.Sleep(step)
+	}
+	return fmt.Errorf("give %s to %s: the kernel did not make it local within %v", a.Prefix, a.Interface, tries*step)
 }
 
 func ipNet(p netip.Prefix) *net.IPNet {
