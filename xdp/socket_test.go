@@ -278,3 +278,84 @@ func TestJumboFramesSpanFrames(t *testing.T) {
 		t.Errorf("%d bytes left, want %d", len(f), len(want))
 	}
 }
+
+func TestARequestedChecksumIsFinishedOnTheWay(t *testing.T) {
+	need.Root(t)
+	a, b := xdptest.NewNetns(t).Quiet(t), xdptest.NewNetns(t).Quiet(t)
+	xdptest.Veth(t, a, "a0", b, "b0")
+	w := newWire(t, b, "b0")
+	o := small
+	o.Ifindex = a.Ifindex(t, "a0")
+	pool := newPool(t, xdp.UMEMOptions{Frames: 256, TxMetadata: true, SoftwareChecksum: true})
+	u := pool.UMEM()
+	var s *xdp.Socket
+	a.Do(t, func() (err error) { s, err = xdp.Open(pool, o); return err })
+	defer s.Close()
+
+	const room, start, field = 64, 20, 6
+	addr, _ := pool.Get()
+	d := xdp.Desc{Addr: addr + room, Len: 100}
+	f := xdptest.Frame(3, 100)
+	copy(u.Bytes(d), f)
+	u.Bytes(d)[start+field], u.Bytes(d)[start+field+1] = 0, 0
+	if !u.RequestChecksum(&d, start, field) {
+		t.Fatal("no room to ask")
+	}
+	s.Slots(1)[0] = d
+	s.Submit(1)
+	for s.Sending() > 0 {
+		if err := s.Kick(); err != nil {
+			t.Fatal(err)
+		}
+		s.Reclaim()
+	}
+	got := w.next()
+	if len(got) != 100 {
+		t.Fatalf("received %d bytes", len(got))
+	}
+	// The ones' complement sum over a range that holds its own checksum is all ones.
+	var sum uint32
+	for i := start; i < 100; i += 2 {
+		sum += uint32(got[i])<<8 | uint32(got[i+1])
+	}
+	for sum > 0xffff {
+		sum = sum&0xffff + sum>>16
+	}
+	if sum != 0xffff {
+		t.Errorf("the checksum was not finished: sum %#x, field %x", sum, got[start+field:start+field+2])
+	}
+	// A packet without room before it cannot ask.
+	tight := xdp.Desc{Addr: addr, Len: 60}
+	if u.RequestChecksum(&tight, 0, 0) || u.RequestLaunchTime(&tight, 1) || u.RequestTimestamp(&tight) || tight.Options != 0 {
+		t.Error("a packet at the start of its frame was allowed to ask")
+	}
+}
+
+func TestAMissingCapabilityIsNamed(t *testing.T) {
+	need.Root(t)
+	a, b := xdptest.NewNetns(t).Quiet(t), xdptest.NewNetns(t).Quiet(t)
+	xdptest.Veth(t, a, "a0", b, "b0")
+	index := a.Ifindex(t, "a0")
+	pool := newPool(t, xdp.UMEMOptions{Frames: 256})
+	a.Do(t, func() error {
+		// This thread alone, which ends with the function, loses its capabilities.
+		header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+		var none [2]unix.CapUserData
+		if err := unix.Capset(&header, &none[0]); err != nil {
+			return err
+		}
+		for what, err := range map[string]error{
+			"a socket":   second(xdp.Open(pool, xdp.SocketOptions{Ifindex: index})),
+			"a director": second(xdp.NewDirector(xdp.DirectorOptions{Ifindex: index, All: true})),
+			"steering":   second(xdp.NewSteer(xdp.SteerOptions{})),
+			"transit":    second(xdp.OpenTransit(lab)),
+		} {
+			if err == nil || !strings.Contains(err.Error(), "CAP_NET_RAW") {
+				t.Errorf("%s without capabilities: %v", what, err)
+			}
+		}
+		return nil
+	})
+}
+
+func second[T any](_ T, err error) error { return err }

@@ -179,9 +179,12 @@ type IngressOptions struct {
 func (t *Transit) Attach(o IngressOptions) (AttachMode, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if o.MAC == (MAC{}) {
+		return 0, fmt.Errorf("letting carriers in on interface %d: its own address must be given", o.Ifindex)
+	}
 	in := bpf.TransitTransitIngress{Mac: o.MAC, Vlan: bigEndian16(o.VLAN)}
 	if err := t.objects.Ingress.Put(uint32(o.Ifindex), &in); err != nil {
-		return 0, fmt.Errorf("letting carriers in on interface %d: %w", o.Ifindex, err)
+		return 0, fmt.Errorf("letting carriers in on interface %d (indices up to %d are possible): %w", o.Ifindex, t.objects.Ingress.MaxEntries()-1, err)
 	}
 	if l := t.links[o.Ifindex]; l != nil {
 		if err := l.Update(t.objects.Transit); err != nil {
@@ -211,7 +214,7 @@ func (t *Transit) Detach(ifindex int) error {
 		return nil
 	}
 	delete(t.links, ifindex)
-	errs := []error{t.objects.Ingress.Delete(uint32(ifindex))}
+	errs := []error{t.objects.Ingress.Put(uint32(ifindex), &bpf.TransitTransitIngress{})}
 	if t.dir != "" {
 		errs = append(errs, l.Unpin())
 	}

@@ -69,12 +69,16 @@ func flood(b *testing.B, n *xdptest.Netns, iface string, frames ...[]byte) (stop
 // CPU that did it, which other work on the machine disturbs less. Millions.
 type sample struct{ wall, cpu float64 }
 
+// Short, so that the rounds of all rows lie close together: what disturbs the
+// machine then disturbs the rows alike.
+const warmUp, window = 250 * time.Millisecond, 750 * time.Millisecond
+
 // rate watches a counter grow, after a warm-up, beside the CPU time of the threads
 // that make it grow.
 func rate(read func() uint64, cpu func() time.Duration) sample {
-	time.Sleep(500 * time.Millisecond)
+	time.Sleep(warmUp)
 	from, began, used := read(), time.Now(), cpu()
-	time.Sleep(1500 * time.Millisecond)
+	time.Sleep(window)
 	n := float64(read()-from) / 1e6
 	return sample{n / time.Since(began).Seconds(), n / (cpu() - used).Seconds()}
 }
@@ -203,6 +207,9 @@ func (t *table) column(row string, of func(sample) float64) (v []float64) {
 	return v
 }
 
+// beforeMark is in the names of rows that only serve to compare.
+const beforeMark = ", before: "
+
 func byCPU(s sample) float64  { return s.cpu }
 func byWall(s sample) float64 { return s.wall }
 
@@ -211,6 +218,9 @@ func byWall(s sample) float64 { return s.wall }
 func (t *table) print(title string, compare func(row string) string) {
 	fmt.Printf("\n%s\n\n| | Mpps of a CPU: median | spread | of the clock | ratio, by CPU |\n|---|---|---|---|---|\n", title)
 	for _, row := range t.order {
+		if strings.Contains(row, beforeMark) {
+			continue
+		}
 		v, w := t.column(row, byCPU), t.column(row, byWall)
 		ratio := ""
 		if to := compare(row); len(t.rows[to]) == len(v) {
@@ -219,7 +229,7 @@ func (t *table) print(title string, compare func(row string) string) {
 				each = append(each, t.rows[row][i].cpu/t.rows[to][i].cpu)
 			}
 			slices.Sort(each)
-			ratio = fmt.Sprintf("%.0f %% of %s", 100*each[len(each)/2], to)
+			ratio = fmt.Sprintf("%.0f %% (%.0f–%.0f) of %s", 100*each[len(each)/2], 100*each[0], 100*each[len(each)-1], strings.Split(to, beforeMark)[0])
 		}
 		fmt.Printf("| %s | %.3f | %.3f–%.3f | %.3f | %s |\n", row, v[len(v)/2], v[0], v[len(v)-1], w[len(w)/2], ratio)
 	}
@@ -229,5 +239,5 @@ var rounds = func() int {
 	if n, err := strconv.Atoi(os.Getenv("DSSN_BENCH_ROUNDS")); err == nil && n > 0 {
 		return n
 	}
-	return 3
+	return 5
 }()

@@ -165,3 +165,37 @@ func fresh(t *testing.T, frames int) *world {
 	}
 	return &world{s: s, k: k, p: p}
 }
+
+func TestASteadyRoundAllocatesNothing(t *testing.T) {
+	u, err := xdp.NewUMEM(xdp.UMEMOptions{Frames: 512})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer u.Close()
+	p, _ := u.NewPool(512)
+	s, k, err := New(p, xdp.SocketOptions{Fill: 128, Rx: 128, Tx: 128, Completion: 128}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	frame := Frame(1, 64)
+	k.Discard = true
+	got := testing.AllocsPerRun(1000, func() {
+		s.Refill()
+		for range 32 {
+			k.Deliver(frame)
+		}
+		in := s.Peek(32)
+		out := s.Slots(len(in))
+		copy(out, in)
+		s.Submit(len(out))
+		for _, d := range in[len(out):] {
+			p.Put(d.Addr)
+		}
+		s.Release(len(in))
+		s.Kick()
+		s.Reclaim()
+	})
+	if got != 0 {
+		t.Errorf("%v allocations a round", got)
+	}
+}
