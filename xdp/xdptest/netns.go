@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -86,12 +87,25 @@ func (n *Netns) Output(name string, args ...string) (out []byte, err error) {
 	return out, err
 }
 
-// IP runs ip -6 inside the namespace.
+// IP runs ip -6 inside the namespace. Behind "addr add" it waits until the
+// address is local: the kernel installs that route from a work queue, even
+// without duplicate address detection.
 func (n *Netns) IP(t testing.TB, args ...string) {
 	t.Helper()
 	if err := n.Try("ip", append([]string{"-6"}, args...)...); err != nil {
 		t.Fatal(err)
 	}
+	if len(args) < 3 || args[0] != "addr" || args[1] != "add" {
+		return
+	}
+	address, _, _ := strings.Cut(args[2], "/")
+	for range 500 {
+		if out, err := n.Output("ip", "-6", "route", "show", "table", "local", address); err == nil && len(out) > 0 {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatalf("%s did not become local", address)
 }
 
 // Sysctl writes a setting under /proc/sys of the namespace.
