@@ -18,6 +18,7 @@ import (
 	"dssn/controller"
 	"dssn/controller/controllertest"
 	"dssn/controller/evidence"
+	"dssn/controller/ledger"
 	"dssn/controller/northbound"
 	"dssn/controller/southbound"
 )
@@ -256,6 +257,15 @@ func TestFromTokenToReceipt(t *testing.T) {
 	bill := must(w.consumer.V1.Bill(ctx, "", time.Time{}, time.Time{}))(t)
 	if j := slices.IndexFunc(bill.Lines, func(l northbound.BillLine) bool { return l.Dimension == "verified-bytes" }); j < 0 || bill.Lines[j].Quantity != "1.073741824" || bill.Lines[j].Amount != "0.02147483648" || bill.Lines[j].Record != u.Transfers[0].Record.Hash {
 		t.Errorf("the bill is %+v", bill)
+	}
+	tariff := must(ledger.Read(must(w.consumer.V1.Tariff(ctx))(t)))(t)
+	if err := ledger.VerifyBill(bill, tariff); err != nil {
+		t.Error(err)
+	}
+	for _, format := range []string{"focus", "tmf635", "cloudevents"} {
+		if b := must(w.consumer.V1.Export(ctx, format, "", time.Time{}, time.Time{}))(t); !bytes.Contains(b, []byte(transfer)) {
+			t.Errorf("the %s export lacks the transfer: %s", format, b)
+		}
 	}
 	receipt := must(w.consumer.V1.Receipt(ctx, transfer))(t)
 	v := must(evidence.VerifyReceipt(receipt, w.consumer.LogKey))(t)

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -10,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -297,6 +299,39 @@ func (s service) Bill(_ context.Context, by northbound.WhoAmI, institution strin
 		to = now
 	}
 	return ask(s, func(c *core.Core) (northbound.Bill, error) { return c.Bill(by, institution, from, to, s.tariff) })
+}
+
+func (s service) Tariff(context.Context) (json.RawMessage, error) { return json.Marshal(s.tariff) }
+
+func (s service) Export(ctx context.Context, by northbound.WhoAmI, format, institution string, from, to time.Time) (string, []byte, error) {
+	if to.IsZero() {
+		to = s.clock()
+	}
+	switch format {
+	case "focus":
+		b, err := s.Bill(ctx, by, institution, from, to)
+		if err != nil {
+			return "", nil, err
+		}
+		var text bytes.Buffer
+		err = ledger.WriteFOCUS(&text, b, "DSSN")
+		return "text/csv; charset=utf-8", text.Bytes(), err
+	case "tmf635", "cloudevents":
+		u, err := s.Usage(ctx, by)
+		if err != nil {
+			return "", nil, err
+		}
+		ts := slices.DeleteFunc(u.Transfers, func(t northbound.Transfer) bool {
+			return t.Record == nil || t.Record.Ended.Before(from) || !t.Record.Ended.Before(to) || institution != "" && t.Payer != institution
+		})
+		if format == "tmf635" {
+			b, err := json.Marshal(ledger.TMF635(ts))
+			return "application/json", b, err
+		}
+		b, err := json.Marshal(ledger.CloudEvents(ts, "/dssn/controller/"+s.engine.log.VerifierKey()))
+		return "application/cloudevents-batch+json", b, err
+	}
+	return "", nil, northbound.NewProblem("unknown", http.StatusNotFound, "%q is not a format of exports: use focus, tmf635 or cloudevents", format)
 }
 
 func (s service) Receipt(ctx context.Context, by northbound.WhoAmI, transfer string) (json.RawMessage, error) {

@@ -223,11 +223,15 @@ func (c *Core) contractFacts(r *Reservation, from, to time.Time) (facts []ledger
 		}
 		inPeriod.Add(s.Committed, b.Sub(a))
 	}
-	if !inPeriod.IsZero() {
+	sent := c.count(r.Ingress, r.ID).SentBytes
+	switch {
+	case inPeriod.IsZero():
+	case inPeriod.Equal(&whole): // what was sent was sent in this period
+		facts = append(facts, ledger.SplitReserved(subject, inPeriod, sent, record)...)
+	default:
 		facts = append(facts, ledger.ReservedBandwidth(subject, inPeriod, record))
 	}
 	if end := r.Ended; end.IsZero() || within(end, from, to) {
-		sent := c.count(r.Ingress, r.ID).SentBytes
 		if covered := whole.Bytes(); sent > covered {
 			facts = append(facts, ledger.BurstBytes(subject, sent-covered, record))
 		}

@@ -17,6 +17,7 @@ type Fact struct {
 	Subject   string
 	Quantity  apd.Decimal
 	Record    string
+	Status    string // of reserved bandwidth: Used, Unused or unknown
 }
 
 // BitTime is a sum of rates times durations, in bits per second × nanoseconds.
@@ -75,6 +76,33 @@ func ReservedBandwidth(reservation string, b BitTime, record string) Fact {
 	return Fact{Dimension: DimensionReserved, Subject: reservation, Quantity: scaled(&b.v, -18), Record: record}
 }
 
+// SplitReserved is ReservedBandwidth as two facts, by how much of it the sent
+// bytes used: together they are as much as the one, to the last digit.
+func SplitReserved(reservation string, b BitTime, sent uint64, record string) []Fact {
+	var used BitTime
+	used.v.Mul(new(big.Int).SetUint64(sent), big.NewInt(8e9))
+	if used.v.Cmp(&b.v) > 0 {
+		used.v.Set(&b.v)
+	}
+	var rest BitTime
+	rest.v.Sub(&b.v, &used.v)
+	var out []Fact
+	for _, p := range []struct {
+		b      *BitTime
+		status string
+	}{{&used, "Used"}, {&rest, "Unused"}} {
+		if !p.b.IsZero() {
+			f := ReservedBandwidth(reservation, *p.b, record)
+			f.Status = p.status
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// Equal reports whether two sums are the same.
+func (b *BitTime) Equal(o *BitTime) bool { return b.v.Cmp(&o.v) == 0 }
+
 // SetUp is one contract made.
 func SetUp(reservation, record string) Fact {
 	return Fact{Dimension: DimensionSetUp, Subject: reservation, Quantity: scaled(big.NewInt(1), 0), Record: record}
@@ -107,7 +135,7 @@ func Rate(t Tariff, facts []Fact) (lines []northbound.BillLine, total string, er
 			return nil, "", fmt.Errorf("sum with %s of %s: %w", f.Dimension, f.Subject, err)
 		}
 		lines = append(lines, northbound.BillLine{Dimension: string(f.Dimension), Subject: f.Subject, Quantity: plain(&f.Quantity),
-			Unit: units[f.Dimension], Price: text, Amount: plain(&amount), Record: f.Record})
+			Unit: units[f.Dimension], Price: text, Amount: plain(&amount), Record: f.Record, Status: f.Status})
 	}
 	var cents apd.Decimal
 	rounding := apd.BaseContext.WithPrecision(200)

@@ -276,6 +276,10 @@ func (c *Client) Usage(ctx context.Context) (Usage, error) { return get[Usage](c
 // Bill rates a period. An empty institution is the asker's; zero times mean
 // everything until now.
 func (c *Client) Bill(ctx context.Context, institution string, from, to time.Time) (Bill, error) {
+	return get[Bill](ctx, c, "/v1/bills?"+period(institution, from, to))
+}
+
+func period(institution string, from, to time.Time) string {
 	q := url.Values{}
 	if institution != "" {
 		q.Set("institution", institution)
@@ -286,12 +290,23 @@ func (c *Client) Bill(ctx context.Context, institution string, from, to time.Tim
 	if !to.IsZero() {
 		q.Set("to", to.Format(time.RFC3339Nano))
 	}
-	return get[Bill](ctx, c, "/v1/bills?"+q.Encode())
+	return q.Encode()
 }
 
 // Receipt returns the receipt file of a settled transfer, as it is to be kept.
 func (c *Client) Receipt(ctx context.Context, transfer string) (json.RawMessage, error) {
 	return post[json.RawMessage](ctx, c, "/v1/receipts", ReceiptRequest{Transfer: transfer})
+}
+
+// Export returns a period's bill or use in a format: focus (CSV), tmf635 or
+// cloudevents (JSON).
+func (c *Client) Export(ctx context.Context, format, institution string, from, to time.Time) ([]byte, error) {
+	return c.exchange(ctx, http.MethodGet, "/v1/exports/"+url.PathEscape(format)+"?"+period(institution, from, to), nil)
+}
+
+// Tariff returns the tariff in force, as bills cite it.
+func (c *Client) Tariff(ctx context.Context) (json.RawMessage, error) {
+	return get[json.RawMessage](ctx, c, "/v1/tariff")
 }
 
 // Status returns the network at a glance.

@@ -102,6 +102,8 @@ type BillLine struct {
 	Price     string `json:"price"`  // per unit
 	Amount    string `json:"amount"` // exact: quantity times price
 	Record    string `json:"record"` // hash of what was rated
+	// Status says Used or Unused of reserved bandwidth, where that is known.
+	Status string `json:"status,omitempty"`
 }
 
 // Bill is what an institution owes for a period.

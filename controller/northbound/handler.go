@@ -54,6 +54,9 @@ type Service interface {
 	Usage(ctx context.Context, by WhoAmI) (Usage, error)
 	Bill(ctx context.Context, by WhoAmI, institution string, from, to time.Time) (Bill, error)
 	Receipt(ctx context.Context, by WhoAmI, transfer string) (json.RawMessage, error)
+	// Export writes use or bills in somebody else's format: focus, tmf635 or cloudevents.
+	Export(ctx context.Context, by WhoAmI, format, institution string, from, to time.Time) (contentType string, text []byte, err error)
+	Tariff(ctx context.Context) (json.RawMessage, error)
 
 	Status(ctx context.Context, by WhoAmI) (Status, error)
 	Events(ctx context.Context, by WhoAmI, after int64, limit int) ([]Event, error)
@@ -124,11 +127,7 @@ func NewHandler(s Service, o Options) http.Handler {
 
 	route(a, "GET /v1/usage", func(c call, _ none) (Usage, error) { return s.Usage(c, c.by) })
 	route(a, "GET /v1/bills", func(c call, _ none) (Bill, error) {
-		from, err := c.when("from", time.Unix(0, 0))
-		if err != nil {
-			return Bill{}, err
-		}
-		to, err := c.when("to", time.Time{})
+		from, to, err := c.period()
 		if err != nil {
 			return Bill{}, err
 		}
@@ -147,6 +146,16 @@ func NewHandler(s Service, o Options) http.Handler {
 			return nil, err
 		}
 		return s.Events(c, c.by, after, int(min(limit, 10_000)))
+	})
+
+	route(a, "GET /v1/tariff", func(c call, _ none) (json.RawMessage, error) { return s.Tariff(c) })
+	route(a, "GET /v1/exports/{id}", func(c call, _ none) (raw, error) {
+		from, to, err := c.period()
+		if err != nil {
+			return raw{}, err
+		}
+		kind, text, err := s.Export(c, c.by, c.id(), c.r.URL.Query().Get("institution"), from, to)
+		return raw{kind, text}, err
 	})
 
 	a.evidence(s)
@@ -202,6 +211,21 @@ func (c call) when(name string, missing time.Time) (time.Time, error) {
 		return t, NewProblem("invalid", http.StatusBadRequest, "%s=%q is not a time: write it as 2026-11-24T00:00:00Z", name, s)
 	}
 	return t, nil
+}
+
+// period is the time from "from", the beginning if it is missing, to "to", zero
+// if it is missing.
+func (c call) period() (from, to time.Time, err error) {
+	if from, err = c.when("from", time.Unix(0, 0)); err == nil {
+		to, err = c.when("to", time.Time{})
+	}
+	return from, to, err
+}
+
+// raw is an answer that is not JSON of ours.
+type raw struct {
+	contentType string
+	text        []byte
 }
 
 func (c call) number(name string, missing int64) (int64, error) {
@@ -286,6 +310,12 @@ func readBody(w http.ResponseWriter, r *http.Request, q any) error {
 }
 
 func writeJSON(w http.ResponseWriter, v any) {
+	if r, ok := v.(raw); ok {
+		w.Header().Set("Content-Type", r.contentType)
+		w.Header().Set("Cache-Control", "no-store")
+		w.Write(r.text)
+		return
+	}
 	if r := reflect.ValueOf(v); r.Kind() == reflect.Slice && r.IsNil() && r.Type() != reflect.TypeFor[json.RawMessage]() {
 		v = []none{} // an empty list is [] and not null
 	}
