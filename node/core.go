@@ -25,6 +25,9 @@ type Self struct {
 	Shifts, Steers bool
 	// Inside is the name of the engine's interface; "" if there is no engine.
 	Inside string
+	// Killed is true if the process before this one had no time to tidy up:
+	// what it put into the kernel has carried on meanwhile.
+	Killed bool
 	// Timing is of path probes.
 	Timing liveness.Timing
 }
@@ -39,6 +42,9 @@ const (
 	auditEvery = 5 * time.Second
 	// pathsEvery is how often path states go up although nothing changed.
 	pathsEvery = 2 * time.Second
+	// meetFor is how long a node that was killed waits for its neighbours'
+	// hellos before it says that they are not there.
+	meetFor = time.Second
 )
 
 // Core decides what one host does. It is a machine: Step takes the time and an
@@ -60,6 +66,7 @@ type Core struct {
 	data       []dssn.DataID
 	plan       *kernel.Plan // last sent to the kernel
 	adopting   bool
+	meeting    bool // adjacencies are held back; see meetFor
 	nextAudit  time.Time
 	nextPaths  time.Time
 	tunnels    map[dssn.SID]tunnel // those that may begin; see tunnels.go
@@ -130,6 +137,9 @@ func (c *Core) tick(now time.Time) (out []Effect) {
 	if met {
 		out = append(out, c.neighboursChanged(now)...)
 	}
+	if c.meeting && now.Sub(c.began) >= meetFor {
+		out = append(out, c.adjacencies(now)...)
+	}
 	if c.adopting && now.Sub(c.began) >= adoptFor {
 		c.adopting = false
 		out = append(out, c.kernelWanted(now, true)...)
@@ -183,7 +193,7 @@ func (c *Core) helloHeard(now time.Time, in HelloHeard) (out []Effect) {
 
 // neighboursChanged tells kernel and controller what the links lead to.
 func (c *Core) neighboursChanged(now time.Time) []Effect {
-	return append(c.kernelWanted(now, true), c.adjacencies())
+	return append(c.kernelWanted(now, true), c.adjacencies(now)...)
 }
 
 func (c *Core) assigned(now time.Time, in Assigned) []Effect {
@@ -222,7 +232,7 @@ func (c *Core) check(a *southbound.Assignment) error {
 
 // attached tells a controller that just appeared all there is to know.
 func (c *Core) attached(now time.Time) []Effect {
-	out := []Effect{c.adjacencies()}
+	out := c.adjacencies(now)
 	if c.assignment != nil && len(c.assignment.Peers) > 0 {
 		out = append(out, c.pathStates(now))
 	}
@@ -246,7 +256,12 @@ func (c *Core) applied() []Effect {
 	return []Effect{SendUp{southbound.Up{Applied: &southbound.Applied{Generation: g, Problem: problem}}}}
 }
 
-func (c *Core) adjacencies() Effect {
+// adjacencies tells what the links lead to, unless this node was killed, has just
+// begun again and has not met all its neighbours yet.
+func (c *Core) adjacencies(now time.Time) []Effect {
+	if c.meeting = c.self.Killed && now.Sub(c.began) < meetFor && !c.metAll(); c.meeting {
+		return nil
+	}
 	m := &southbound.Adjacencies{Links: []southbound.Adjacency{}}
 	met := map[string]liveness.Neighbour{}
 	for _, n := range c.neighbours.List() {
@@ -254,9 +269,23 @@ func (c *Core) adjacencies() Effect {
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.links)) {
 		l, n := c.links[name], met[name]
-		m.Links = append(m.Links, southbound.Adjacency{Interface: name, Neighbour: n.Name, Up: l.Up && n.Up, Speed: l.Speed})
+		m.Links = append(m.Links, southbound.Adjacency{Interface: name, Neighbour: n.Name, Up: l.Up && n.Held, Speed: l.Speed})
 	}
-	return SendUp{southbound.Up{Adjacencies: m}}
+	return []Effect{SendUp{southbound.Up{Adjacencies: m}}}
+}
+
+// metAll reports whether every neighbour of the Assignment is up.
+func (c *Core) metAll() bool {
+	if c.assignment == nil {
+		return false
+	}
+	ways := c.waysToNeighbours()
+	for _, n := range c.assignment.Neighbours {
+		if !ways[n.Node].up {
+			return false
+		}
+	}
+	return true
 }
 
 // pathsChanged sets the carriers of the paths in use and reports.

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"os"
 	"path"
 	"sync"
 	"sync/atomic"
@@ -61,6 +62,7 @@ type running struct {
 	keys     keys
 	now      func() time.Time
 	links    []string // patterns
+	killed   bool     // the process before this one was
 
 	core     *Core // owned by loop
 	inputs   chan Input
@@ -148,6 +150,8 @@ func prepare(s *state, o Options) (*running, error) {
 		switches: map[dssn.NodeID][]PathSwitch{}, names: map[int]string{},
 	}
 	n.admission.now = time.Now
+	_, err = os.Stat(s.path(fileSocket)) // a clean end removes it
+	n.killed = err == nil
 	if len(o.Links) > 0 {
 		n.links = o.Links
 	}
@@ -206,7 +210,7 @@ func (n *running) run(ctx context.Context, o Options) (err error) {
 
 	n.core = NewCore(n.now(), Self{
 		Node: n.identity.Node, Name: n.identity.Name, Role: n.identity.Role, SID: n.identity.SID, Block: n.identity.Block,
-		Shifts: n.features.NextCSID, Steers: n.steer != nil, Inside: n.insideName(), Timing: o.Timing,
+		Shifts: n.features.NextCSID, Steers: n.steer != nil, Inside: n.insideName(), Killed: n.killed, Timing: o.Timing,
 	})
 	start := func(f func(context.Context)) { wait.Go(func() { f(ctx) }) }
 	watch, err := n.watchLinks(ctx)

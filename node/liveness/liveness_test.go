@@ -100,6 +100,28 @@ func TestSilenceIsNoticedAfterThreeMissedHellos(t *testing.T) {
 	}
 }
 
+func TestASilentNeighbourIsHeldForAWhile(t *testing.T) {
+	p := newPair()
+	p.pass(time.Second)
+	p.ba = false
+	p.pass(2 * time.Second)
+	if n := p.a.List()[0]; n.Up || !n.Held {
+		t.Errorf("after 2 s of silence: %+v, want not up and held", n)
+	}
+	p.ba = true
+	p.pass(time.Second)
+	p.ba = false
+	p.pass(5 * time.Second)
+	if n := p.a.List()[0]; n.Up || n.Held {
+		t.Errorf("after 5 s of silence: %+v, want neither up nor held", n)
+	}
+	p.a.LinkDown("eth")
+	p.a.LinkUp(p.now, "eth")
+	if n := p.a.List()[0]; n.Held || n.Name != "" {
+		t.Errorf("a link that was down remembers %+v", n)
+	}
+}
+
 func TestOwnSleepIsNotHeldAgainstANeighbour(t *testing.T) {
 	p := newPair()
 	p.pass(time.Second)

@@ -28,7 +28,15 @@ type Neighbour struct {
 	// address: its program may have ended while its kernel goes on carrying.
 	Up    bool
 	Since time.Time // of Up's present value
+	// Held is Up, or not longer than HoldFor after it: what should be told to
+	// those who would reroute the network. A program that is started again
+	// moves no traffic.
+	Held bool
 }
+
+// HoldFor is how long a neighbour that fell silent, on a link that is up, still
+// counts as there. If its host is dead too, edges have left the path long before.
+const HoldFor = 3 * time.Second
 
 // Neighbours is the machine of hellos on all links of one node. The zero value
 // is not ready; see NewNeighbours.
@@ -48,6 +56,7 @@ type helloLink struct {
 	Neighbour
 	sequence uint32
 	next     time.Time // when our next hello is due
+	until    time.Time // end of Held while not Up
 	missed   int       // ticks of HelloEvery without a hello, own stalls not counted
 	due      time.Time // when the next hello counts as missed
 }
@@ -99,9 +108,24 @@ func (n *Neighbours) Received(now time.Time, iface string, from netip.Addr, h He
 	if !met && up == l.Up {
 		return false
 	}
+	if l.Name != h.Name {
+		l.Held = false // somebody else
+	}
 	l.Name, l.SID, l.Address = h.Name, h.SID, from
-	l.Up, l.Since = up, now
+	l.turn(now, up)
 	return true
+}
+
+// turn sets Up and what follows from it.
+func (l *helloLink) turn(now time.Time, up bool) {
+	if l.Up != up {
+		l.Since = now
+	}
+	if l.Up && !up {
+		l.until = now.Add(HoldFor)
+	}
+	l.Up = up
+	l.Held = l.Held || up
 }
 
 // Tick returns the hellos that are due and whether a neighbour fell silent. It
@@ -119,9 +143,12 @@ func (n *Neighbours) Tick(now time.Time) (send []HelloToSend, changed bool) {
 		case !now.Before(l.due):
 			l.due = l.due.Add(HelloEvery)
 			if l.missed++; l.missed >= missedHellos && l.Up {
-				l.Up, l.Since = false, now
+				l.turn(now, false)
 				changed = true
 			}
+		}
+		if l.Held && !l.Up && !now.Before(l.until) {
+			l.Held, changed = false, true
 		}
 		if !now.Before(l.next) {
 			l.next = now.Add(HelloEvery)
