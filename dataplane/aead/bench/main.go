@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command bench measures package aead beside its peers: the Go libraries it
 // replaces, OpenSSL's EVP and Intel's ipsec-mb, all on one core in one run.
 // make bench-aead builds it with its C peers and pins it.
@@ -31,6 +33,7 @@ func main() {
 }
 
 func run() error {
+	core := flag.Int("core", 0, "the core that does all the measured work")
 	worker := flag.Bool("worker", false, "answer orders on standard input (used by bench itself)")
 	peers := flag.String("peers", "", "the program built from peers.c; without it only Go is compared")
 	rounds := flag.Int("rounds", 15, "rounds of each row")
@@ -38,6 +41,11 @@ func run() error {
 	only := flag.String("only", "", "measure only rows whose title matches this regular expression")
 	sweep := flag.Bool("sweep", false, "instead look for lengths from 0 to 9000 that are slower than the Go libraries")
 	flag.Parse()
+	if *worker || *sweep {
+		if err := pin(*core); err != nil {
+			return err
+		}
+	}
 	if *worker {
 		return work(os.Stdin, os.Stdout)
 	}
@@ -48,7 +56,7 @@ func run() error {
 	if err != nil {
 		return fmt.Errorf("read -only: %w", err)
 	}
-	contenders, err := startAll(*peers)
+	contenders, err := startAll(*peers, fmt.Sprint(*core))
 	if err != nil {
 		return err
 	}
@@ -79,21 +87,21 @@ type contender struct {
 
 // startAll starts our library on every path of this machine, the Go libraries,
 // and the C peers if they were built.
-func startAll(peers string) ([]*contender, error) {
+func startAll(peers, core string) ([]*contender, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	list := []*contender{
-		{name: "ours", lib: "ours", cmd: exec.Command(self, "-worker")},
-		{name: "ours, AVX2", lib: "ours", cmd: exec.Command(self, "-worker")},
-		{name: "Go", lib: "go", cmd: exec.Command(self, "-worker")},
+		{name: "ours", lib: "ours", cmd: exec.Command(self, "-worker", "-core", core)},
+		{name: "ours, AVX2", lib: "ours", cmd: exec.Command(self, "-worker", "-core", core)},
+		{name: "Go", lib: "go", cmd: exec.Command(self, "-worker", "-core", core)},
 	}
 	list[1].cmd.Env = append(os.Environ(), "DSSN_CPU=avx2")
 	if peers != "" {
 		list = append(list,
-			&contender{name: "OpenSSL", lib: "openssl", cmd: exec.Command(peers)},
-			&contender{name: "ipsec-mb", lib: "ipsec-mb", cmd: exec.Command(peers)})
+			&contender{name: "OpenSSL", lib: "openssl", cmd: exec.Command("taskset", "-c", core, peers)},
+			&contender{name: "ipsec-mb", lib: "ipsec-mb", cmd: exec.Command("taskset", "-c", core, peers)})
 	} else {
 		fmt.Println("without OpenSSL and ipsec-mb: they need a C compiler, libssl-dev and libipsec-mb-dev")
 	}
