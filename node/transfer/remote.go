@@ -50,7 +50,9 @@ type remote struct {
 
 func newRemote(id dssn.DataID, dial func(ctx context.Context, network, address string) (net.Conn, error)) *remote {
 	if dial == nil {
-		d := net.Dialer{Timeout: stall}
+		// Idle connections ask each second, so that a holder that was killed and
+		// started again answers with a reset at once instead of never.
+		d := net.Dialer{Timeout: stall, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: time.Second, Interval: time.Second, Count: 8}}
 		dial = d.DialContext
 	}
 	lively := func(ctx context.Context, network, address string) (net.Conn, error) {
