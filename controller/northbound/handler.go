@@ -78,6 +78,7 @@ type Options struct {
 type api struct {
 	mux *http.ServeMux
 	Options
+	operations []operation // as registered, for the document
 }
 
 // none is the body of requests that have none.
@@ -159,6 +160,7 @@ func NewHandler(s Service, o Options) http.Handler {
 	})
 
 	a.evidence(s)
+	a.document()
 	a.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		WriteProblem(w, NewProblem("unknown", http.StatusNotFound, "nothing answers at %s %s: see the API's document for what does", r.Method, r.URL.Path))
 	})
@@ -274,6 +276,7 @@ func route[Q, A any](a *api, pattern string, do func(call, Q) (A, error)) {
 
 // open registers a request that anyone may make.
 func open[Q, A any](a *api, pattern string, do func(context.Context, *http.Request, Q) (A, error)) {
+	a.operations = append(a.operations, operation{pattern, reflect.TypeFor[Q](), reflect.TypeFor[A]()})
 	a.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		var q Q
 		if _, bodiless := any(q).(none); !bodiless {
