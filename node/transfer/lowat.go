@@ -9,8 +9,8 @@ import (
 
 // lowWater sets SO_RCVLOWAT of one connection: the kernel wakes its reader when
 // so many bytes are there, because a wake-up costs more than hashing what one
-// packet brings. Who sets it must know that they will come, or the
-// reader sleeps until the connection stalls. For one goroutine.
+// packet brings. Who sets it must know that they will come, or the reader sleeps
+// until the connection stalls. For one goroutine.
 type lowWater struct {
 	raw syscall.RawConn // nil if the connection has none
 	now int

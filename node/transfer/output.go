@@ -2,14 +2,11 @@ package transfer
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
-	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -63,173 +60,6 @@ func (o *output) close() {
 // finish removes the journal.
 func (o *output) finish(id dssn.DataID) { o.root.Remove(journalName(id)) }
 
-// file is one file that was asked for. Its fields are guarded by queue.mu once
-// fetching has begun, except those that never change.
-type file struct {
-	content.File
-	index int
-	part  string // its name until it is whole
-
-	have    ranges   // on disk, verified
-	counted ranges   // verified in this transfer, once each
-	whole   bool     // under its own name
-	pending []span   // of what is missing, not yet handed to a worker
-	open    *os.File // while pieces are fetched
-
-	tree treeOnce
-}
-
-// partName returns the name of path while it is not whole: no file of the
-// dataset has it.
-func partName(m *content.Manifest, path string) string {
-	for {
-		path += ".part"
-		if _, taken := m.Find(path); !taken {
-			return path
-		}
-	}
-}
-
-// choose returns the files that the path of a URI means.
-func choose(m *content.Manifest, name, want string) ([]*file, error) {
-	var out []*file
-	for i, f := range m.Files {
-		if want == "" || f.Path == want || strings.HasSuffix(want, "/") && strings.HasPrefix(f.Path, want) {
-			out = append(out, &file{File: f, index: i, part: partName(m, f.Path)})
-		}
-	}
-	if len(out) == 0 {
-		return nil, fmt.Errorf("%q holds no file %q: leave the path away to get all, or name a folder with a slash at its end", name, want)
-	}
-	return out, nil
-}
-
-// plan decides what is to be fetched: it reads the journal of an earlier run,
-// looks at what is on disk, and makes room for the rest.
-func (g *get) plan(ctx context.Context, m *content.Manifest, want string) (err error) {
-	if g.files, err = choose(m, g.res.Record.Name, want); err != nil {
-		return err
-	}
-	head, records, resuming := readJournal(g.out.root, g.res.Record.ID)
-	boot := bootID()
-	if !resuming || head.data != g.res.Record.ID || head.root != g.res.Record.Root {
-		head = journalHead{data: g.res.Record.ID, root: g.res.Record.Root, boot: boot}
-		rand.Read(head.transfer[:]) // never fails (crypto/rand)
-		records, resuming = nil, false
-	}
-	trusted := head.boot == boot && boot != [16]byte{}
-	head.boot = boot
-	g.transfer = transferText(head.transfer)
-	kept := g.apply(records)
-	for _, f := range g.files {
-		g.total += f.Size
-		if err := g.look(ctx, f, trusted, resuming); err != nil {
-			return err
-		}
-	}
-	if err := g.out.checkSpace(g.files); err != nil {
-		return err
-	}
-	// The journal comes before the parts: parts without one are not ours.
-	if g.journal, err = startJournal(g.out.root, head, append(kept, foundRecords(g.files)...)); err != nil {
-		return fullDisk(g.out.dir, err)
-	}
-	if err := g.out.makeRoom(g.files); err != nil {
-		g.journal.file.Close()
-		if !resuming {
-			g.out.finish(g.res.Record.ID)
-		}
-		return err
-	}
-	g.queue = newQueue(g)
-	return nil
-}
-
-// apply gives each file its ranges. It returns the records of files that are
-// not asked for this time, and counts them too: they belong to the same transfer.
-func (g *get) apply(records []journalRecord) (kept []journalRecord) {
-	asked := make(map[uint32]*file, len(g.files))
-	for _, f := range g.files {
-		asked[uint32(f.index)] = f
-	}
-	others := map[uint32]*ranges{}
-	for _, r := range records {
-		if f := asked[r.file]; f != nil {
-			if r.span.to <= int64(f.Size) {
-				f.counted.add(r.span)
-				if r.kind == kindHeld {
-					f.have.add(r.span)
-				}
-			}
-			continue
-		}
-		kept = append(kept, r)
-		if others[r.file] == nil {
-			others[r.file] = new(ranges)
-		}
-		g.others += others[r.file].add(r.span)
-	}
-	return kept
-}
-
-// foundRecords returns the records that the journal of files begins with.
-func foundRecords(files []*file) (out []journalRecord) {
-	for _, f := range files {
-		for _, s := range f.counted.spans {
-			out = append(out, journalRecord{uint32(f.index), kindCounted, s})
-		}
-		if f.counted.total() == 0 {
-			continue // whatever is here was here before the transfer
-		}
-		for _, s := range f.have.spans {
-			out = append(out, journalRecord{uint32(f.index), kindHeld, s})
-		}
-	}
-	return out
-}
-
-// look finds out what of f is on disk.
-func (g *get) look(ctx context.Context, f *file, trusted, resuming bool) error {
-	size := int64(f.Size)
-	fi, err := g.out.root.Lstat(f.Path)
-	if err == nil {
-		claimed := f.have.total() == size && f.counted.total() > 0
-		ok := fi.Mode().IsRegular() && fi.Size() == size
-		if ok && !(claimed && trusted) {
-			ok, err = g.out.matches(ctx, f)
-			if err != nil {
-				return err
-			}
-		}
-		if !ok {
-			return fmt.Errorf("%s exists and differs from the published one: move it away or choose another folder with -o", path.Join(g.out.dir, f.Path))
-		}
-		if claimed {
-			g.resumed += f.Size
-		} else {
-			g.reused += f.Size
-		}
-		f.have = ranges{}
-		f.have.add(span{0, size})
-		f.whole = true
-		return nil
-	}
-	fi, err = g.out.root.Lstat(f.part)
-	if err == nil && !resuming {
-		return fmt.Errorf("%s is in the way and not from an unfinished get: move it away or choose another folder with -o", path.Join(g.out.dir, f.part))
-	}
-	if err != nil || !fi.Mode().IsRegular() || fi.Size() != size {
-		f.have = ranges{}
-	}
-	if f.have.total() > 0 && !trusted {
-		if err := g.recheck(ctx, f); err != nil {
-			return err
-		}
-	}
-	g.resumed += dssn.ByteCount(f.have.total())
-	return nil
-}
-
 // matches hashes a file that stands under its final name.
 func (o *output) matches(ctx context.Context, f *file) (bool, error) {
 	in, err := o.root.Open(f.Path)
@@ -242,49 +72,6 @@ func (o *output) matches(ctx context.Context, f *file) (bool, error) {
 		return false, fmt.Errorf("read %s: %w", path.Join(o.dir, f.Path), err)
 	}
 	return root == f.Root, nil
-}
-
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c contextReader) Read(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.r.Read(p)
-}
-
-// recheck verifies the ranges that a journal of another boot claims, and keeps
-// the groups that are really there.
-func (g *get) recheck(ctx context.Context, f *file) error {
-	in, err := g.out.root.Open(f.part)
-	if err != nil {
-		f.have = ranges{}
-		return nil
-	}
-	defer in.Close()
-	claimed := f.have.spans
-	f.have = ranges{}
-	var h content.Hasher
-	buf := make([]byte, content.GroupBytes)
-	for _, c := range claimed {
-		for at := c.from / content.GroupBytes * content.GroupBytes; at < c.to; at += content.GroupBytes {
-			s := span{at, min(at+content.GroupBytes, int64(f.Size))}
-			seg, err := g.segment(ctx, f, at)
-			if err != nil {
-				return err
-			}
-			if _, err := in.ReadAt(buf[:s.len()], at); err != nil {
-				break
-			}
-			if seg.Check(&h, uint64(at)/content.GroupBytes, buf[:s.len()]) == nil {
-				f.have.add(s)
-			}
-		}
-	}
-	return nil
 }
 
 // checkSpace compares what is still to be allocated with what the disk has.
@@ -364,18 +151,18 @@ func (o *output) allocate(f *file) (fresh bool, err error) {
 	return fresh, nil
 }
 
-// fullDisk turns "no space" into a sentence with a next step.
-func fullDisk(dir string, err error) error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return fmt.Errorf("the disk at %s is full (%w): free some space, or choose another folder with -o", dir, err)
-	}
-	return err
-}
-
 // complete gives a whole file its name.
 func (o *output) complete(f *file) error {
 	if err := o.root.Rename(f.part, f.Path); err != nil {
 		return fmt.Errorf("name %s: %w", path.Join(o.dir, f.Path), err)
 	}
 	return nil
+}
+
+// fullDisk turns "no space" into a sentence with a next step.
+func fullDisk(dir string, err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return fmt.Errorf("the disk at %s is full (%w): free some space, or choose another folder with -o", dir, err)
+	}
+	return err
 }
