@@ -47,6 +47,7 @@ type Registry struct {
 	counters map[dssn.ReservationID]*Counter
 	order    []dssn.ReservationID // as first seen
 	buckets  map[bucketKey]*Bucket
+	place    func(dssn.ReservationID) *Counter
 }
 
 type bucketKey struct {
@@ -58,6 +59,12 @@ type bucketKey struct {
 func NewRegistry() *Registry {
 	return &Registry{counters: map[dssn.ReservationID]*Counter{}, buckets: map[bucketKey]*Bucket{}}
 }
+
+// KeepIn makes place say where the counter of a reservation lives: in memory that
+// outlives the process, for example, with what it counted before. place is called
+// once for each reservation; nil from it, or a nil place, means on the heap. Call
+// KeepIn before the first Compile.
+func (r *Registry) KeepIn(place func(dssn.ReservationID) *Counter) { r.place = place }
 
 // Counts appends one Count per reservation ever metered.
 func (r *Registry) Counts(dst []dataplane.Count) []dataplane.Count {
@@ -107,7 +114,12 @@ func (r *Registry) Compile(meters []dataplane.Meter) *Set {
 		buckets[key] = b
 		c := r.counters[m.Reservation]
 		if c == nil {
-			c = new(Counter)
+			if r.place != nil {
+				c = r.place(m.Reservation)
+			}
+			if c == nil {
+				c = new(Counter)
+			}
 			r.counters[m.Reservation] = c
 			r.order = append(r.order, m.Reservation)
 		}

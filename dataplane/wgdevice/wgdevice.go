@@ -19,6 +19,7 @@ import (
 	"golang.zx2c4.com/wireguard/device"
 	"golang.zx2c4.com/wireguard/tun"
 
+	"dssn"
 	"dssn/dataplane"
 	"dssn/dataplane/meter"
 )
@@ -33,6 +34,9 @@ type Options struct {
 	PrivateKey dataplane.Key
 	// ListenPort is the UDP port, zero for any free one.
 	ListenPort uint16
+	// Counters says where the counter of a reservation lives; see
+	// meter.Registry.KeepIn. Nil means on the heap.
+	Counters func(dssn.ReservationID) *meter.Counter
 	// Logger hears what the device has to say; nil means nobody.
 	Logger *slog.Logger
 }
@@ -82,6 +86,7 @@ func Open(o Options) (*Engine, error) {
 		registry: meter.NewRegistry(),
 		tables:   &dataplane.Tables{},
 	}
+	e.registry.KeepIn(o.Counters)
 	e.inside = newInside(link)
 	e.device = device.NewDevice(e.inside, conn.NewStdNetBind(), logger(o.Logger))
 	// Every peer is created with an endpoint and keeps it.

@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"dssn"
 	"dssn/dataplane"
 	"dssn/dataplane/aead"
 	"dssn/dataplane/fib"
@@ -44,6 +45,9 @@ type Options struct {
 	// Suite seals all sessions; zero means ChaCha20-Poly1305. Both ends must be
 	// given the same: it is not negotiated.
 	Suite aead.Suite
+	// Counters says where the counter of a reservation lives; see
+	// meter.Registry.KeepIn. Nil means on the heap.
+	Counters func(dssn.ReservationID) *meter.Counter
 	// Logger hears of handshakes; nil means nobody does.
 	Logger *slog.Logger
 }
@@ -109,6 +113,7 @@ func Open(o Options) (*Engine, error) {
 		peers:    make(map[dataplane.Key]*entry),
 		tables:   &dataplane.Tables{},
 	}
+	e.registry.KeepIn(o.Counters)
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
 	}
