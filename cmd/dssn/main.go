@@ -39,7 +39,7 @@ func families() []family {
 			statusCommand(), eventsCommand(),
 		}},
 		{"For engineers:", []*cobra.Command{
-			labCommand(), perfCommand(), doctorCommand(), traceCommand(), wgCommand(), versionCommand(),
+			planCommand(), labCommand(), perfCommand(), doctorCommand(), traceCommand(), wgCommand(), versionCommand(),
 		}},
 	}
 }
