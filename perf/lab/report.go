@@ -118,6 +118,7 @@ type (
 	// ReportCut is the cut of a backbone link.
 	ReportCut struct {
 		Link      string  `json:"link,omitempty"`
+		Path      int     `json:"path"` // index of the path in use
 		AtPercent float64 `json:"at_percent,omitempty"`
 		ToFlow    float64 `json:"to_flow_seconds,omitempty"`
 		Silence   float64 `json:"silence_seconds,omitempty"`
@@ -226,13 +227,13 @@ func (r *Report) checkCut() (errs []error) {
 	if c.ToFlow <= 0 {
 		errs = append(errs, errors.New("no flow was seen after the cut"))
 	}
-	if !crosses(r.Paths[0].Hops, c.Link) {
-		errs = append(errs, fmt.Errorf("the cut link %s is not on the first path %v", c.Link, r.Paths[0].Hops))
+	if c.Path < 0 || c.Path >= len(r.Paths)-1 {
+		return append(errs, fmt.Errorf("path %d was cut, of %d that were used: there is none after it", c.Path, len(r.Paths)))
 	}
-	if len(r.Paths) < 2 {
-		errs = append(errs, errors.New("no second path was used after the cut"))
+	if !crosses(r.Paths[c.Path].Hops, c.Link) {
+		errs = append(errs, fmt.Errorf("the cut link %s is not on the path in use %v", c.Link, r.Paths[c.Path].Hops))
 	}
-	for _, p := range r.Paths[1:] {
+	for _, p := range r.Paths[c.Path+1:] {
 		if crosses(p.Hops, c.Link) {
 			errs = append(errs, fmt.Errorf("the cut link %s is on the later path %v", c.Link, p.Hops))
 		}

@@ -85,7 +85,6 @@ type runner struct {
 	holder, consumer string // terminals
 	source, sink     string // folders
 	uri              string
-	loads            map[string]uint64 // of the links, when the present path came into use
 }
 
 // all is the main job: the eight steps.

@@ -34,22 +34,18 @@ func (r *runner) transfer(ctx context.Context) error {
 			flow.close()
 		}
 	}()
-	// The edge reports its path moments after the grant made it.
-	var first ReportPath
-	if err := until(ctx, 5*time.Second, func() (err error) { first, err = r.usedPath(ctx); return err }); err != nil {
+	p := &progress{flow: flow, size: r.Size}
+	paths, err := r.lab.followPaths(ctx, r.holder, r.consumer, p.percent)
+	if err != nil {
 		return err
 	}
-	r.report.Paths = []ReportPath{first}
-	if r.loads, err = r.lab.linkLoads(); err != nil {
-		return err
-	}
+	defer paths.stop()
 
 	var got fetched
 	began := time.Now()
-	done := r.sh.begin(ctx, line{node: r.consumer, value: &got, args: []string{"dssn", "get", r.uri, "-o", r.sink}})
-	p := &progress{flow: flow, size: r.Size, done: done}
+	p.done = r.sh.begin(ctx, line{node: r.consumer, value: &got, args: []string{"dssn", "get", r.uri, "-o", r.sink}})
 
-	cut, err := r.cutLink(ctx, p, first)
+	cut, err := r.cutLink(ctx, p, paths)
 	if err != nil {
 		return err
 	}
@@ -63,7 +59,7 @@ func (r *runner) transfer(ctx context.Context) error {
 	if err := errors.Join(t.err, flowErr); err != nil {
 		return err
 	}
-	if err := r.carried(); err != nil {
+	if r.report.Paths, err = paths.close(); err != nil {
 		return err
 	}
 	r.report.Transfer = ReportTransfer{ID: got.Transfer, Bytes: got.Bytes, Seconds: seconds(took), Goodput: dssn.RateOf(got.Bytes, took), Root: got.Digest}
@@ -81,19 +77,6 @@ func (r *runner) transfer(ctx context.Context) error {
 		return err
 	}
 	return r.stock(ctx)
-}
-
-// carried closes the books of the path in use: what its links have carried
-// since the last time.
-func (r *runner) carried() error {
-	now, err := r.lab.linkLoads()
-	if err != nil {
-		return err
-	}
-	last := &r.report.Paths[len(r.report.Paths)-1]
-	last.Carried = carried(r.loads, now, last.Hops)
-	r.loads = now
-	return nil
 }
 
 // insideInterface is where a terminal's programs meet the network.
@@ -141,46 +124,36 @@ func (p *progress) wait() typed {
 
 // cutLink is step 6. It returns the moment of the cut; zero if the path has no
 // link that the network can spare.
-func (r *runner) cutLink(ctx context.Context, p *progress, first ReportPath) (time.Time, error) {
-	link, err := r.spare(first.Hops)
+func (r *runner) cutLink(ctx context.Context, p *progress, paths *pathLog) (time.Time, error) {
+	if err := p.reach(ctx, cutAt, "a link could be cut"); err != nil {
+		return time.Time{}, err
+	}
+	path, index := paths.current()
+	link, err := r.spare(path.Hops)
 	if err != nil {
 		r.report.Cut.Spared = err.Error()
 		r.say("no link is cut: %v", err)
 		return time.Time{}, nil
 	}
-	if err := p.reach(ctx, cutAt, "a link could be cut"); err != nil {
-		return time.Time{}, err
-	}
-	r.report.Cut = ReportCut{Link: link, AtPercent: p.percent()}
+	r.report.Cut = ReportCut{Link: link, Path: index, AtPercent: p.percent()}
 	cut := time.Now()
 	if err := r.lab.Cut(link); err != nil {
 		return cut, err
 	}
-	if err := r.carried(); err != nil { // until now
-		return cut, err
-	}
 	r.say("at %.0f %% the link %s, which carries the transfer, is cut", r.report.Cut.AtPercent, link)
-	return cut, r.newPath(ctx, first)
+	return cut, r.newPath(ctx, link, paths)
 }
 
-// newPath waits until the edge says that it uses another path.
-func (r *runner) newPath(ctx context.Context, old ReportPath) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, 5*time.Second, fmt.Errorf("five seconds after the cut %s still uses %s", r.holder, strings.Join(old.Hops, " → ")))
-	defer cancel()
-	for {
-		now, err := r.usedPath(ctx)
-		if err == nil && len(now.Hops) > 0 && !crosses(now.Hops, r.report.Cut.Link) {
-			now.FromPercent = r.report.Cut.AtPercent
-			r.report.Paths = append(r.report.Paths, now)
-			r.say("the transfer goes on over %s", strings.Join(now.Hops, " → "))
-			return nil
+// newPath waits until the edge says that it uses a path without the link.
+func (r *runner) newPath(ctx context.Context, link string, paths *pathLog) error {
+	return until(ctx, 5*time.Second, func() error {
+		now, _ := paths.current()
+		if crosses(now.Hops, link) {
+			return fmt.Errorf("five seconds after the cut %s still uses %s", r.holder, strings.Join(now.Hops, " → "))
 		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
+		r.say("the transfer goes on over %s", strings.Join(now.Hops, " → "))
+		return nil
+	})
 }
 
 // spare chooses the link of a path to cut: the first fibre without which the

@@ -105,26 +105,6 @@ func (l *Lab) directed(w Wire, name string) bool {
 	return ok
 }
 
-// usedPath asks which path the ingress edge, the holder's terminal, uses to
-// the consumer's, as the edge itself reports it.
-func (r *runner) usedPath(ctx context.Context) (ReportPath, error) {
-	s, err := r.sh.status(ctx)
-	if err != nil {
-		return ReportPath{}, err
-	}
-	for _, n := range s.Nodes {
-		if n.Name != r.holder {
-			continue
-		}
-		for _, p := range n.Paths {
-			if p.InUse && p.Peer == r.consumer {
-				return ReportPath{Hops: p.Hops, Carrier: p.Carrier}, nil
-			}
-		}
-	}
-	return ReportPath{}, fmt.Errorf("%s uses no path to %s", r.holder, r.consumer)
-}
-
 // reservations counts the reservations that stand, as the controller knows them.
 func (r *runner) reservations(ctx context.Context) (n int, err error) {
 	var list []northbound.Reservation
