@@ -56,6 +56,11 @@ func publish(t testing.TB, files map[string][]byte) (Offering, content.Record) {
 			t.Fatal(err)
 		}
 	}
+	return publishDir(t, dir)
+}
+
+func publishDir(t testing.TB, dir string) (Offering, content.Record) {
+	t.Helper()
 	outboard, err := os.Create(filepath.Join(t.TempDir(), "outboard"))
 	if err != nil {
 		t.Fatal(err)
