@@ -175,8 +175,13 @@ func TestASwapOfTheWholeTableLosesNoPacket(t *testing.T) {
 	t.Logf("%d swaps of 65,534 SIDs under load", swaps)
 }
 
-// TestMain lets the test binary be the node process that is killed.
+// TestMain lets the test binary be the node process that is killed, and the only
+// program of a guest.
 func TestMain(m *testing.M) {
+	if os.Getpid() == 1 {
+		guestInit(m)
+		return
+	}
 	if dir := os.Getenv("DSSN_XDP_TEST_NODE"); dir != "" {
 		if err := nodeProcess(dir); err != nil {
 			fmt.Println(err)
@@ -547,7 +552,8 @@ func setLink(name string, up bool) error {
 	}
 	flags := r.Uint16() &^ unix.IFF_UP
 	if up {
-		flags |= unix.IFF_UP
+		// A real NIC, unlike a veth, only lets its own address in.
+		flags |= unix.IFF_UP | unix.IFF_PROMISC
 	}
 	r.SetUint16(flags)
 	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, r)

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"os"
 	"runtime/debug"
 	"testing"
 
@@ -14,16 +15,24 @@ import (
 
 // chain is a node under test between a neighbour that sends and one that receives,
 // with a second link to the latter for repairs.
-type chain struct{ gen, dut, end *xdptest.Netns }
+type chain struct {
+	gen, dut, end *xdptest.Netns
+	// in is the interface under test: a name of its own, because the kernel's
+	// polling thread is found by it, and those of earlier ones may still be dying.
+	in string
+}
+
+var chains int
 
 func newChain(b *testing.B, ipv6 bool) *chain {
-	c := &chain{xdptest.NewNetns(b), xdptest.NewNetns(b), xdptest.NewNetns(b)}
+	chains++
+	c := &chain{xdptest.NewNetns(b), xdptest.NewNetns(b), xdptest.NewNetns(b), fmt.Sprintf("d%dx%d", os.Getpid()%10000, chains)}
 	if !ipv6 {
 		c.gen.Quiet(b)
 		c.dut.Quiet(b)
 		c.end.Quiet(b)
 	}
-	xdptest.Veth(b, c.gen, "g0", c.dut, "d0")
+	xdptest.Veth(b, c.gen, "g0", c.dut, c.in)
 	xdptest.Veth(b, c.dut, "d1", c.end, "s1")
 	xdptest.Veth(b, c.dut, "d2", c.end, "s2")
 	return c
@@ -33,7 +42,7 @@ func newChain(b *testing.B, ipv6 bool) *chain {
 // to node 3, with a flow label and EF.
 func (c *chain) carrier(b *testing.B, length int, dst string, label uint32) []byte {
 	f := make([]byte, length)
-	mac := c.dut.MAC(b, "d0")
+	mac := c.dut.MAC(b, c.in)
 	copy(f, mac[:])
 	copy(f[6:], []byte{2, 0, 0, 0, 0, 1, 0x86, 0xdd})
 	binary.BigEndian.PutUint32(f[14:], 6<<28|46<<2<<20|label)
@@ -62,8 +71,8 @@ func (c *chain) measure(b *testing.B, frame []byte, buffers bool) sample {
 		})
 	}
 	// Only an interface that has a poller already can be given a thread for it.
-	sysfs(b, c.dut, "d0", "threaded", "1")
-	cpu := pinNAPI(b, "d0")
+	sysfs(b, c.dut, c.in, "threaded", "1")
+	cpu := pinNAPI(b, c.in)
 	stop := flood(b, c.gen, "g0", frame)
 	v := rate(func() (n uint64) {
 		for _, s := range sinks {
@@ -102,7 +111,7 @@ func transit(b *testing.B, size int, o xdp.TransitOptions, label uint32, repair 
 		}); err != nil {
 			return err
 		}
-		_, err = tr.Attach(xdp.IngressOptions{Ifindex: c.dut.Ifindex(b, "d0"), MAC: c.dut.MAC(b, "d0")})
+		_, err = tr.Attach(xdp.IngressOptions{Ifindex: c.dut.Ifindex(b, c.in), MAC: c.dut.MAC(b, c.in)})
 		return err
 	})
 	defer tr.Close()
@@ -112,7 +121,7 @@ func transit(b *testing.B, size int, o xdp.TransitOptions, label uint32, repair 
 func bare(b *testing.B, size int) sample {
 	c := newChain(b, false)
 	var r *xdp.Bare
-	c.dut.Do(b, func() (err error) { r, err = xdp.NewBare(c.dut.Ifindex(b, "d0"), c.dut.Ifindex(b, "d1")); return err })
+	c.dut.Do(b, func() (err error) { r, err = xdp.NewBare(c.dut.Ifindex(b, c.in), c.dut.Ifindex(b, "d1")); return err })
 	defer r.Close()
 	return c.measure(b, c.carrier(b, size, "5f00:d55:2:3::", 0), false)
 }
@@ -132,7 +141,7 @@ func kernel(b *testing.B, size int, seg6 bool) sample {
 			"action", "End", "flavors", "next-csid", "lblen", "32", "nflen", "16", "dev", "d1"))
 	}
 	// So that redirected frames are received: GRO starts the interface's NAPI.
-	if err := c.dut.Try("ethtool", "-K", "d0", "gro", "on"); err != nil {
+	if err := c.dut.Try("ethtool", "-K", c.in, "gro", "on"); err != nil {
 		b.Fatal(err)
 	}
 	return c.measure(b, c.carrier(b, size, dst, 0), true)

@@ -184,3 +184,14 @@ func (n *Netns) Start(t testing.TB, c *exec.Cmd) {
 	t.Helper()
 	n.Do(t, c.Start)
 }
+
+// Here is the namespace that the test runs in.
+func Here(t testing.TB) *Netns {
+	t.Helper()
+	f, err := os.Open("/proc/self/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return &Netns{f}
+}
