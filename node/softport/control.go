@@ -1,6 +1,7 @@
 package softport
 
 import (
+	"math/rand/v2"
 	"net/netip"
 	"sync"
 	"time"
@@ -19,6 +20,7 @@ import (
 type control struct {
 	engine *Engine
 	gate   *tunnel.Gate // the worker's
+	sketch sketch       // the worker's
 
 	mu      sync.Mutex // guards what follows
 	ring    []handshake
@@ -50,14 +52,15 @@ type handshake struct {
 
 const (
 	ringLen   = 1024
-	busyAt    = ringLen / 8 // waiting messages that make the node demand cookies
-	busyFor   = time.Second // and for how long after that
+	busyAt    = ringLen / 8  // waiting messages that make the node demand cookies
+	busyFor   = time.Second  // and for how long after that
+	crowdedAt = ringLen / 32 // waiting messages from which each sender has a few turns only
 	tickEvery = 100 * time.Millisecond
 )
 
 func newControl(e *Engine) *control {
 	return &control{
-		engine: e, ring: make([]handshake, ringLen),
+		engine: e, sketch: sketch{key: rand.Uint64()}, ring: make([]handshake, ringLen),
 		bell: make(chan struct{}, 1), closed: make(chan struct{}),
 		dropped: make(map[tunnel.Reason]uint64),
 	}
@@ -86,6 +89,11 @@ func (c *control) Handshake(b []byte, from netip.AddrPort) bool {
 		return true // it has its own name
 	}
 	c.mu.Lock()
+	if c.length >= crowdedAt && !c.sketch.allow(c.engine.now(), from) {
+		c.mu.Unlock()
+		c.drop(tunnel.FloodedHello)
+		return true
+	}
 	ok := c.length < len(c.ring)
 	if ok {
 		h := &c.ring[(c.first+c.length)%len(c.ring)]

@@ -382,7 +382,15 @@ func (e *Engine) Drops() map[string]uint64 {
 
 // Obtained implements dataplane.Engine.
 func (e *Engine) Obtained() dataplane.Obtained {
-	o := dataplane.Obtained{Engine: "run-to-completion worker", Inside: "TUN " + e.link.name + " with segmentation offload", Outside: "UDP socket"}
+	o := dataplane.Obtained{
+		Engine:  "run-to-completion worker",
+		Inside:  "TUN " + e.link.name + " with segmentation offload",
+		Outside: "UDP socket",
+		Cipher:  e.options.Suite.String() + " (" + aead.Path() + ")",
+	}
+	if e.link.udp {
+		o.Inside += " for TCP and UDP"
+	}
 	e.control.do(func() {
 		o.MTU = e.mtu
 		o.PresharedKey = len(e.peers) > 0
@@ -391,17 +399,15 @@ func (e *Engine) Obtained() dataplane.Obtained {
 				o.PresharedKey = false
 			}
 		}
+		switch gso := e.socket.gso.Load(); {
+		case gso && e.socket.gro:
+			o.Outside += " with GSO/GRO"
+		case e.socket.gro:
+			o.Outside += " with GRO"
+		case gso:
+			o.Outside += " with GSO"
+		}
 	})
-	if e.link.udp {
-		o.Inside += " for TCP and UDP"
-	}
-	switch {
-	case e.socket.gso && e.socket.gro:
-		o.Outside += " with GSO/GRO"
-	case e.socket.gro:
-		o.Outside += " with GRO"
-	}
-	o.Cipher = e.options.Suite.String() + " (" + aead.Path() + ")"
 	return o
 }
 

@@ -3,8 +3,11 @@ package softport
 import (
 	"encoding/binary"
 	"net"
+	"net/netip"
 	"testing"
 	"time"
+
+	"dssn/dataplane/worker"
 )
 
 // pinger measures round trips through a tunnel with UDP datagrams.
@@ -56,4 +59,9 @@ func (p *pinger) once(limit time.Duration) (time.Duration, bool) {
 func (p *pinger) close() {
 	p.here.Close()
 	p.there.Close()
+}
+
+// outDatagrams makes one send of equal datagrams of 148 bytes.
+func outDatagrams(buf []byte, to netip.AddrPort) []worker.Datagrams {
+	return []worker.Datagrams{{Buf: buf, Segment: 148, Peer: to}}
 }

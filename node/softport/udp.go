@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync/atomic"
 	"syscall"
 	"unsafe"
 
@@ -19,7 +20,7 @@ import (
 type socket struct {
 	fd   int
 	port uint16
-	gso  bool // cleared for good when the way out refuses it
+	gso  atomic.Bool // cleared for good when the way out refuses it
 	gro  bool
 	v4   bool // no IPv6 on this host
 
@@ -80,7 +81,7 @@ func openSocket(port uint16, mark uint32) (*socket, error) {
 	}
 	s.gro = unix.SetsockoptInt(fd, unix.SOL_UDP, udpGRO, 1) == nil
 	_, err = unix.GetsockoptInt(fd, unix.SOL_UDP, udpGSO)
-	s.gso = err == nil
+	s.gso.Store(err == nil)
 	if err := unix.Bind(fd, local); err != nil {
 		s.close()
 		return nil, fmt.Errorf("bind UDP port %d: %w", port, err)
@@ -143,7 +144,7 @@ func (s *socket) Receive(in []worker.Datagrams) (int, error) {
 
 // Send implements worker.Outside.
 func (s *socket) Send(out []worker.Datagrams) (int, error) {
-	if !s.gso {
+	if !s.gso.Load() {
 		return s.sendPlain(out)
 	}
 	n := min(len(out), messages)
@@ -170,7 +171,7 @@ func (s *socket) Send(out []worker.Datagrams) (int, error) {
 		return sent, nil
 	case unix.EIO: // the interface on the way cannot complete checksums
 		if out[0].Segment < len(out[0].Buf) {
-			s.gso = false
+			s.gso.Store(false)
 			return s.sendPlain(out)
 		}
 	case unix.EINVAL, unix.EMSGSIZE: // larger than the path: the kernel fragments only single datagrams
