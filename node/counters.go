@@ -2,10 +2,11 @@ package node
 
 import (
 	"bytes"
-	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"sync/atomic"
 	"unsafe"
 
@@ -13,154 +14,172 @@ import (
 
 	"dssn"
 	"dssn/controller/southbound"
+	"dssn/dataplane/meter"
 )
 
-// liveCounts is a file in memory that holds the newest sums of counts. Writing to
-// it is writing to memory, and the kernel keeps the pages when the process is
-// killed, so a killed node has lost no more than it counted since the last put.
-// (A power cut may cost more; usage.json, which is synced, is then the better
-// witness, and of both the higher count is taken.)
+// countersFile is the file in which the engine's counters live: it is mapped into
+// memory, the engine adds to the mapping itself, and the kernel keeps the pages
+// when the process is killed. So a killed node has lost nothing that it counted.
+// (A power cut may; usage.json, which is synced, is then the better witness, and
+// of both the higher count is taken.)
 //
 //	0            8       16      64
 //	| "DSSNCNT1" | epoch | zeros | slots of 64 bytes …
 //
-//	slot: reservation, then the six counters in the order of southbound.Count,
-//	then eight bytes of zeros; all 64-bit little-endian words, each written at once
+//	slot: reservation, the six counters in the order of meter.Counter, zero;
+//	64-bit words in the byte order of this machine, each written at once
 //
-// A slot with reservation zero ends the list. Words of one slot may be of two
-// puts, which is as good: each only grows. Owned by one goroutine.
-type liveCounts struct {
-	file  *os.File
-	words []uint64 // the mapping
-	slots map[dssn.ReservationID]int
+// A slot with reservation zero ends the list. The file belongs to one machine
+// and one epoch; with another epoch it begins anew. Any goroutine may call its
+// methods.
+type countersFile struct {
+	file *os.File
+
+	mu     sync.Mutex // guards the fields below
+	chunks [][]uint64 // never unmapped: the engine may hold on to its counters
+	slots  map[dssn.ReservationID]int
 }
 
 const (
-	liveMagic     = "DSSNCNT1"
-	liveSlotWords = 8
-	liveFirst     = 1024 // slots of a new file
+	countersMagic = "DSSNCNT1"
+	slotWords     = 8
+	chunkSlots    = 1024 // 64 KiB, a multiple of every page size in use
+	chunkBytes    = chunkSlots * slotWords * 8
 )
 
-// openLiveCounts opens or makes the file of an epoch and returns what it held.
-// What it held of another epoch has been reported under that and is not
-// counted again.
-func openLiveCounts(path, epoch string) (*liveCounts, []southbound.Count, error) {
+// A slot has room for a counter behind its reservation.
+const _ = uint(slotWords*8 - 8 - unsafe.Sizeof(meter.Counter{}))
+
+// openCounters opens or makes the file of an epoch. What it held of another
+// epoch has been reported under that and is not counted again.
+func openCounters(path, epoch string) (*countersFile, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, nil, fmt.Errorf("open the counters: %w", err)
+		return nil, fmt.Errorf("open the counters: %w", err)
 	}
-	l := &liveCounts{file: f}
-	fi, err := f.Stat()
-	if err != nil {
-		f.Close()
-		return nil, nil, fmt.Errorf("open the counters: %w", err)
-	}
-	slots := max(liveFirst, int(fi.Size()/8/liveSlotWords)-1)
-	if err := l.remap(slots); err != nil {
-		f.Close()
-		return nil, nil, err
-	}
-	head := l.bytes()[:liveSlotWords*8]
-	want := make([]byte, len(head))
-	copy(want, liveMagic)
+	c := &countersFile{file: f, slots: map[dssn.ReservationID]int{}}
+	want := make([]byte, slotWords*8)
+	copy(want, countersMagic)
 	if raw, err := hex.DecodeString(epoch); err == nil {
-		copy(want[8:], raw)
+		copy(want[8:16], raw)
 	}
-	if !bytes.Equal(head, want) {
-		clear(l.words)
-		clear(l.slots)
-		copy(head, want)
+	head := make([]byte, len(want))
+	if n, _ := f.ReadAt(head, 0); n < len(head) || !bytes.Equal(head, want) {
+		err = f.Truncate(0)
 	}
-	return l, l.list(), nil
-}
-
-// remap makes the file and its mapping hold this many slots.
-func (l *liveCounts) remap(slots int) error {
-	size := (slots + 1) * liveSlotWords * 8
-	if err := l.file.Truncate(int64(size)); err != nil {
-		return fmt.Errorf("make room for counters: %w", err)
+	if err == nil {
+		err = c.growLocked()
 	}
-	mem, err := unix.Mmap(int(l.file.Fd()), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-	if err != nil {
-		return fmt.Errorf("map the counters: %w", err)
+	if err == nil {
+		_, err = f.WriteAt(want, 0)
 	}
-	if l.words != nil {
-		unix.Munmap(l.bytes())
+	fi, e := f.Stat()
+	for err = errors.Join(err, e); err == nil && int64(len(c.chunks)+1)*chunkBytes <= fi.Size(); {
+		err = c.growLocked()
 	}
-	// A mapping begins at a page, so its words are aligned.
-	l.words = unsafe.Slice((*uint64)(unsafe.Pointer(&mem[0])), size/8)
-	l.slots = map[dssn.ReservationID]int{}
-	for s := 1; s <= slots; s++ {
-		id := dssn.ReservationID(little(atomic.LoadUint64(&l.words[s*liveSlotWords])))
+	for s := 1; err == nil && s < len(c.chunks)*chunkSlots; s++ {
+		id := dssn.ReservationID(atomic.LoadUint64(c.word(s)))
 		if id == 0 {
 			break
 		}
-		l.slots[id] = s
+		c.slots[id] = s
 	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("open the counters: %w", err)
+	}
+	return c, nil
+}
+
+// growLocked maps one more chunk. Where the file does not reach so far it is
+// written out first, so that a full disk is an error here and not a signal when
+// a counter is touched.
+func (c *countersFile) growLocked() error {
+	at := int64(len(c.chunks)) * chunkBytes
+	fi, err := c.file.Stat()
+	if err != nil {
+		return err
+	}
+	if missing := at + chunkBytes - fi.Size(); missing > 0 {
+		if _, err := c.file.WriteAt(make([]byte, missing), fi.Size()); err != nil {
+			return err
+		}
+	}
+	mem, err := unix.Mmap(int(c.file.Fd()), at, chunkBytes, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return fmt.Errorf("map the counters: %w", err)
+	}
+	// A mapping begins at a page, so its words are aligned.
+	c.chunks = append(c.chunks, unsafe.Slice((*uint64)(unsafe.Pointer(&mem[0])), chunkBytes/8))
 	return nil
 }
 
-func (l *liveCounts) bytes() []byte {
-	return unsafe.Slice((*byte)(unsafe.Pointer(&l.words[0])), len(l.words)*8)
+// word returns where slot s begins.
+func (c *countersFile) word(s int) *uint64 {
+	return &c.chunks[s/chunkSlots][s%chunkSlots*slotWords]
 }
 
-// little converts between this machine's words and the file's.
-func little(v uint64) uint64 {
-	var b [8]byte
-	binary.LittleEndian.PutUint64(b[:], v)
-	return binary.NativeEndian.Uint64(b[:])
+func (c *countersFile) counter(s int) *meter.Counter {
+	return (*meter.Counter)(unsafe.Pointer(&c.chunks[s/chunkSlots][s%chunkSlots*slotWords+1]))
 }
 
-// fields are a count's words in the file's order.
-func fields(c *southbound.Count) [6]*uint64 {
-	return [6]*uint64{&c.SentPackets, &c.SentBytes, &c.PolicedPackets, &c.PolicedBytes, &c.ReceivedPackets, &c.ReceivedBytes}
-}
-
-// list returns what the file holds.
-func (l *liveCounts) list() (out []southbound.Count) {
-	for id, s := range l.slots {
-		c := southbound.Count{Reservation: id}
-		for i, f := range fields(&c) {
-			*f = little(atomic.LoadUint64(&l.words[s*liveSlotWords+1+i]))
+// place returns where the counter of a reservation lives, with what it counted
+// before; nil if there is no room on the disk. Engines are given it.
+func (c *countersFile) place(id dssn.ReservationID) *meter.Counter {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s, ok := c.slots[id]; ok {
+		return c.counter(s)
+	}
+	s := len(c.slots) + 1
+	if s == len(c.chunks)*chunkSlots {
+		if c.growLocked() != nil {
+			return nil
 		}
-		out = append(out, c)
+	}
+	c.slots[id] = s
+	atomic.StoreUint64(c.word(s), uint64(id))
+	return c.counter(s)
+}
+
+// raise brings a counter up to what another witness says.
+func (c *countersFile) raise(w southbound.Count) {
+	k := c.place(w.Reservation)
+	if k == nil {
+		return
+	}
+	for _, f := range []struct {
+		is *atomic.Uint64
+		at uint64
+	}{
+		{&k.SentPackets, w.SentPackets}, {&k.SentBytes, w.SentBytes}, {&k.PolicedPackets, w.PolicedPackets},
+		{&k.PolicedBytes, w.PolicedBytes}, {&k.ReceivedPackets, w.ReceivedPackets}, {&k.ReceivedBytes, w.ReceivedBytes},
+	} {
+		if f.is.Load() < f.at {
+			f.is.Store(f.at)
+		}
+	}
+}
+
+// list returns every count, in no order.
+func (c *countersFile) list() []southbound.Count {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := make([]southbound.Count, 0, len(c.slots))
+	for id, s := range c.slots {
+		k := c.counter(s)
+		out = append(out, southbound.Count{
+			Reservation:     id,
+			SentPackets:     k.SentPackets.Load(),
+			SentBytes:       k.SentBytes.Load(),
+			PolicedPackets:  k.PolicedPackets.Load(),
+			PolicedBytes:    k.PolicedBytes.Load(),
+			ReceivedPackets: k.ReceivedPackets.Load(),
+			ReceivedBytes:   k.ReceivedBytes.Load(),
+		})
 	}
 	return out
 }
 
-// put writes one reservation's sums.
-func (l *liveCounts) put(c southbound.Count) error {
-	s, known := l.slots[c.Reservation]
-	if !known {
-		s = len(l.slots) + 1
-		if (s+1)*liveSlotWords > len(l.words) {
-			if err := l.remap(2 * s); err != nil {
-				return err
-			}
-		}
-		l.slots[c.Reservation] = s
-	}
-	for i, f := range fields(&c) {
-		atomic.StoreUint64(&l.words[s*liveSlotWords+1+i], little(*f))
-	}
-	if !known { // last: now the slot counts
-		atomic.StoreUint64(&l.words[s*liveSlotWords], little(uint64(c.Reservation)))
-	}
-	return nil
-}
-
-// close ends the mapping; the file stays.
-func (l *liveCounts) close() {
-	unix.Munmap(l.bytes())
-	l.file.Close()
-}
-
-// higher merges two witnesses of the same counters.
-func higher(a, b southbound.Count) southbound.Count {
-	a.Reservation = b.Reservation
-	fa, fb := fields(&a), fields(&b)
-	for i := range fa {
-		*fa[i] = max(*fa[i], *fb[i])
-	}
-	return a
-}
+// close closes the file; what is mapped stays.
+func (c *countersFile) close() { c.file.Close() }

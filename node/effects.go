@@ -280,23 +280,6 @@ func (n *running) heard(m *southbound.Down) {
 	}
 }
 
-// trackAll keeps the counters' file as new as countEvery until ctx ends.
-func (n *running) trackAll(ctx context.Context) {
-	tick := time.NewTicker(countEvery)
-	defer tick.Stop()
-	for {
-		if err := n.usage.track(); err != nil {
-			n.log.Error("counts are not kept between saves", "err", err)
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
 // reportAll saves and reports usage until ctx ends, and saves once more then.
 func (n *running) reportAll(ctx context.Context) {
 	tick := time.NewTicker(usageEvery)

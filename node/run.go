@@ -128,7 +128,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	defer n.usage.live.close()
+	defer n.usage.counters.close()
 	return n.run(ctx, o)
 }
 
@@ -231,7 +231,6 @@ func (n *running) run(ctx context.Context, o Options) (err error) {
 	start(func(ctx context.Context) { n.realiseAll(ctx, host) })
 	start(n.persistAll)
 	start(n.reportAll)
-	start(n.trackAll)
 	start(n.uplink.run)
 	start((&renewal{log: n.log, client: n.client, url: n.uplink.url, key: n.keys.identity, certificate: &n.certificate, save: n.saveCertificate}).run)
 	if n.server != nil {
@@ -268,12 +267,12 @@ func (n *running) openHost(o Options) (err error) {
 		return nil
 	}
 	e, err := wgdevice.Open(wgdevice.Options{Interface: InsideInterface, MTU: n.insideMTU(), PrivateKey: dataplane.Key(n.keys.tunnel.Bytes()),
-		ListenPort: TunnelPort, Logger: n.log})
+		ListenPort: TunnelPort, Counters: n.usage.counters.place, Logger: n.log})
 	if err != nil {
 		n.closeHost()
 		return err
 	}
-	n.engine, n.usage.engine = e, e
+	n.engine = e
 	n.server = transfer.NewServer(transfer.ServerOptions{Admit: n.admission.admit, Keep: n.reportUsage, Logger: n.log})
 	n.usage.server = n.server
 	n.usage.restore()

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -9,16 +10,14 @@ import (
 	"sync"
 	"time"
 
-	"dssn"
 	"dssn/controller/southbound"
-	"dssn/dataplane"
 	"dssn/node/transfer"
 )
 
-// usageFile is what usage.json holds: all that was ever counted here. A report
-// says only what is in the file already, so counts within an epoch never go
-// back, whatever is killed. Between two saves, usageEvery apart, the counts are
-// in liveCounts, countEvery behind the engine at most.
+// usageFile is what usage.json holds: all that was ever counted here, as of the
+// last save. A report says only what is in the file already, so counts within an
+// epoch never go back, whatever is killed. The counts themselves live in
+// countersFile and are copied here to be synced and reported.
 type usageFile struct {
 	Epoch     string                `json:"epoch"`
 	Sequence  uint64                `json:"sequence"`
@@ -28,20 +27,13 @@ type usageFile struct {
 	Forgotten uint64                `json:"forgotten"`
 }
 
-const (
-	usageEvery = time.Second
-	countEvery = 10 * time.Millisecond
-)
+const usageEvery = time.Second
 
 // usage gathers counts and deliveries, keeps them and reports them.
 type usage struct {
-	save func(*usageFile) error
-	// engine and server are what counts; nil where a node has none.
-	engine dataplane.Engine
-	server *transfer.Server
-	live   *liveCounts                             // owned by track
-	buffer []dataplane.Count                       // owned by track
-	base   map[dssn.ReservationID]southbound.Count // of earlier processes; not changed after newUsage
+	save     func(*usageFile) error
+	server   *transfer.Server // nil on a backbone node
+	counters *countersFile
 
 	mu       sync.Mutex                     // guards the fields below
 	file     usageFile                      // as saved last, but for received
@@ -54,7 +46,6 @@ type usage struct {
 func newUsage(s *state) (*usage, error) {
 	u := &usage{
 		save:     func(f *usageFile) error { return s.saveJSON(fileUsage, f) },
-		base:     map[dssn.ReservationID]southbound.Count{},
 		received: map[string]southbound.Delivery{},
 		sentDone: map[uint64][]string{},
 	}
@@ -74,48 +65,16 @@ func newUsage(s *state) (*usage, error) {
 			return nil, err
 		}
 	}
-	for _, c := range u.file.Counts {
-		u.base[c.Reservation] = c
-	}
-	live, counts, err := openLiveCounts(s.path(fileCounters), u.file.Epoch)
-	if err != nil {
+	if u.counters, err = openCounters(s.path(fileCounters), u.file.Epoch); err != nil {
 		return nil, err
 	}
-	u.live = live
-	for _, c := range counts {
-		u.base[c.Reservation] = higher(u.base[c.Reservation], c)
+	for _, c := range u.file.Counts {
+		u.counters.raise(c)
 	}
 	for _, d := range u.file.Received {
 		u.received[d.Transfer] = d
 	}
 	return u, err
-}
-
-// track brings the sums into liveCounts. It is called by one goroutine, every
-// countEvery, and allocates nothing.
-func (u *usage) track() error {
-	if u.engine == nil {
-		return nil
-	}
-	u.buffer = u.engine.Counts(u.buffer[:0])
-	for _, l := range u.buffer {
-		if err := u.live.put(plus(u.base[l.Reservation], l)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// plus adds what this process counted to what earlier ones did.
-func plus(c southbound.Count, l dataplane.Count) southbound.Count {
-	c.Reservation = l.Reservation
-	c.SentPackets += l.SentPackets
-	c.SentBytes += l.SentBytes
-	c.PolicedPackets += l.PolicedPackets
-	c.PolicedBytes += l.PolicedBytes
-	c.ReceivedPackets += l.ReceivedPackets
-	c.ReceivedBytes += l.ReceivedBytes
-	return c
 }
 
 // restore gives the server what an earlier process served.
@@ -142,17 +101,13 @@ func (u *usage) delivered(d southbound.Delivery) {
 // report counts everything, saves it, and returns the report of it; nil if
 // nothing changed since the last one and that one was acknowledged.
 func (u *usage) report(now time.Time) (*southbound.Usage, error) {
-	var live []dataplane.Count
-	if u.engine != nil {
-		live = u.engine.Counts(nil)
-	}
 	var served []transfer.Served
 	if u.server != nil {
 		served = u.server.Deliveries()
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	counts := u.sums(live)
+	counts := u.sums()
 	if slices.Equal(counts, u.file.Counts) && slices.Equal(served, u.file.Served) && !u.dirty && u.acked >= u.file.Sequence {
 		return nil, nil
 	}
@@ -185,24 +140,9 @@ func (u *usage) report(now time.Time) (*southbound.Usage, error) {
 }
 
 // sums lists every reservation ever counted here.
-func (u *usage) sums(live []dataplane.Count) []southbound.Count {
-	sum := make(map[dssn.ReservationID]southbound.Count, len(u.base)+len(live))
-	for id, c := range u.base {
-		sum[id] = c
-	}
-	for _, l := range live {
-		sum[l.Reservation] = plus(u.base[l.Reservation], l)
-	}
-	out := make([]southbound.Count, 0, len(sum))
-	for _, c := range sum {
-		out = append(out, c)
-	}
-	slices.SortFunc(out, func(a, b southbound.Count) int {
-		if a.Reservation < b.Reservation {
-			return -1
-		}
-		return 1
-	})
+func (u *usage) sums() []southbound.Count {
+	out := u.counters.list()
+	slices.SortFunc(out, func(a, b southbound.Count) int { return cmp.Compare(a.Reservation, b.Reservation) })
 	return out
 }
 

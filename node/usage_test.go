@@ -11,18 +11,9 @@ import (
 
 	"dssn"
 	"dssn/controller/southbound"
-	"dssn/dataplane"
 )
 
-// tally is an engine that only counts.
-type tally struct {
-	dataplane.Engine
-	counts []dataplane.Count
-}
-
-func (t *tally) Counts(dst []dataplane.Count) []dataplane.Count { return append(dst, t.counts...) }
-
-func openUsage(t *testing.T, dir string, e dataplane.Engine) *usage {
+func openUsage(t *testing.T, dir string) *usage {
 	t.Helper()
 	s, err := openState(dir)
 	if err != nil {
@@ -32,31 +23,27 @@ func openUsage(t *testing.T, dir string, e dataplane.Engine) *usage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	u.engine = e
 	s.close()
-	t.Cleanup(u.live.close)
+	t.Cleanup(u.counters.close)
 	return u
 }
 
 func TestCountsGoOnAfterAKill(t *testing.T) {
 	dir := t.TempDir()
 	now := time.Unix(1e9, 0)
-	e := &tally{counts: []dataplane.Count{{Reservation: 5, SentPackets: 10, SentBytes: 1000}}}
-	u := openUsage(t, dir, e)
+	u := openUsage(t, dir)
+	u.counters.place(5).SentPackets.Add(10)
+	u.counters.place(5).SentBytes.Add(1000)
 	first, err := u.report(now)
 	if err != nil || first == nil {
 		t.Fatal(first, err)
 	}
 	// Counted after the save and before the kill.
-	e.counts[0].SentBytes = 1500
-	e.counts = append(e.counts, dataplane.Count{Reservation: 6, ReceivedBytes: 7})
-	if err := u.track(); err != nil {
-		t.Fatal(err)
-	}
+	u.counters.place(5).SentBytes.Add(500)
+	u.counters.place(6).ReceivedBytes.Add(7)
 
-	// Another process; its engine begins at zero.
-	e = &tally{counts: []dataplane.Count{{Reservation: 5, SentBytes: 1}}}
-	u = openUsage(t, dir, e)
+	u = openUsage(t, dir) // another process
+	u.counters.place(5).SentBytes.Add(1)
 	second, err := u.report(now)
 	if err != nil {
 		t.Fatal(err)
@@ -70,18 +57,35 @@ func TestCountsGoOnAfterAKill(t *testing.T) {
 	}
 }
 
+func TestLostCountersComeFromTheUsageFile(t *testing.T) {
+	dir := t.TempDir()
+	u := openUsage(t, dir)
+	u.counters.place(5).SentBytes.Add(1000)
+	if _, err := u.report(time.Unix(1e9, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(filepath.Join(dir, fileCounters), 0); err != nil { // as after a power cut
+		t.Fatal(err)
+	}
+	u = openUsage(t, dir)
+	if got := u.counters.place(5).SentBytes.Load(); got != 1000 {
+		t.Errorf("%d bytes counted, want the 1000 that were reported", got)
+	}
+}
+
 func TestALostUsageFileBeginsAnEpochWithoutCountingTwice(t *testing.T) {
 	dir := t.TempDir()
-	u := openUsage(t, dir, &tally{counts: []dataplane.Count{{Reservation: 5, SentBytes: 1000}}})
+	u := openUsage(t, dir)
+	u.counters.place(5).SentBytes.Add(1000)
 	first, err := u.report(time.Unix(1e9, 0))
 	if err != nil {
 		t.Fatal(err)
 	}
-	u.track()
 	if err := os.Remove(filepath.Join(dir, fileUsage)); err != nil {
 		t.Fatal(err)
 	}
-	u = openUsage(t, dir, &tally{counts: []dataplane.Count{{Reservation: 5, SentBytes: 3}}})
+	u = openUsage(t, dir)
+	u.counters.place(5).SentBytes.Add(3)
 	second, err := u.report(time.Unix(1e9, 0))
 	if err != nil {
 		t.Fatal(err)
@@ -95,8 +99,8 @@ func TestALostUsageFileBeginsAnEpochWithoutCountingTwice(t *testing.T) {
 }
 
 func TestNothingIsReportedThatIsNotKept(t *testing.T) {
-	e := &tally{counts: []dataplane.Count{{Reservation: 5, SentBytes: 1000}}}
-	u := openUsage(t, t.TempDir(), e)
+	u := openUsage(t, t.TempDir())
+	u.counters.place(5).SentBytes.Add(1000)
 	u.save = func(*usageFile) error { return syscall.ENOSPC }
 	if r, err := u.report(time.Unix(1e9, 0)); r != nil || err == nil {
 		t.Errorf("with a full disk the report is %+v, %v", r, err)
@@ -105,7 +109,8 @@ func TestNothingIsReportedThatIsNotKept(t *testing.T) {
 
 func TestAReportIsRepeatedUntilItIsAcknowledged(t *testing.T) {
 	now := time.Unix(1e9, 0)
-	u := openUsage(t, t.TempDir(), &tally{counts: []dataplane.Count{{Reservation: 5, SentBytes: 1000}}})
+	u := openUsage(t, t.TempDir())
+	u.counters.place(5).SentBytes.Add(1000)
 	u.delivered(southbound.Delivery{Transfer: "t", ContentBytes: 10, Done: true})
 	first, _ := u.report(now)
 	again, _ := u.report(now)
@@ -126,40 +131,37 @@ func TestAReportIsRepeatedUntilItIsAcknowledged(t *testing.T) {
 	}
 }
 
-func TestLiveCountsGrow(t *testing.T) {
+func TestCountersGrow(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "counters")
-	l, _, err := openLiveCounts(path, "0123456789abcdef")
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := map[dssn.ReservationID]southbound.Count{}
-	for i := range 3 * liveFirst {
-		c := southbound.Count{Reservation: dssn.ReservationID(i + 1), SentPackets: uint64(i), ReceivedBytes: uint64(i) << 40}
-		want[c.Reservation] = c
-		if err := l.put(c); err != nil {
+	open := func(epoch string) *countersFile {
+		c, err := openCounters(path, epoch)
+		if err != nil {
 			t.Fatal(err)
 		}
+		t.Cleanup(c.close)
+		return c
+	}
+	c := open("0123456789abcdef")
+	first := c.place(1)
+	want := map[dssn.ReservationID]southbound.Count{}
+	for i := range 3 * chunkSlots {
+		w := southbound.Count{Reservation: dssn.ReservationID(i + 1), SentPackets: uint64(i), SentBytes: 2, PolicedPackets: 3, PolicedBytes: 4,
+			ReceivedPackets: 5, ReceivedBytes: uint64(i) << 40}
+		want[w.Reservation] = w
+		c.raise(w)
+	}
+	if c.place(1) != first {
+		t.Error("a counter moved when the file grew")
 	}
 	// Not closed: as after a kill.
-	again, list, err := openLiveCounts(path, "0123456789abcdef")
-	if err != nil {
-		t.Fatal(err)
-	}
 	got := map[dssn.ReservationID]southbound.Count{}
-	for _, c := range list {
-		got[c.Reservation] = c
+	for _, w := range open("0123456789abcdef").list() {
+		got[w.Reservation] = w
 	}
 	if !maps.Equal(got, want) {
 		t.Errorf("%d counts came back, want %d", len(got), len(want))
 	}
-	if n := testing.AllocsPerRun(100, func() { again.put(want[7]) }); n > 0 {
-		t.Errorf("putting a count allocates %v times", n)
-	}
-	l.close()
-	again.close()
-	if other, list, err := openLiveCounts(path, "fedcba9876543210"); err != nil || len(list) != 0 {
-		t.Errorf("another epoch finds %d counts, %v", len(list), err)
-	} else {
-		other.close()
+	if list := open("fedcba9876543210").list(); len(list) != 0 {
+		t.Errorf("another epoch finds %d counts", len(list))
 	}
 }
