@@ -160,7 +160,7 @@ func (h *holder) local(t testing.TB) *local {
 }
 
 func (h *holder) options(t testing.TB, l *local, out string) Options {
-	return Options{URI: h.record.ID.URI(), Out: out, Local: l, Dial: h.dial, Patience: 5 * time.Second}
+	return Options{URI: h.record.ID.URI(), Out: out, Local: l, Dial: h.dial, Patience: 30 * time.Second}
 }
 
 // sameTree compares two folders, ignoring nothing.
