@@ -79,6 +79,7 @@ static long (*bpf_xdp_adjust_head)(struct xdp_md *xdp, int delta) = (void *)44;
 static long (*bpf_redirect_map)(void *map, __u64 key, __u64 flags) = (void *)51;
 static long (*bpf_xdp_adjust_tail)(struct xdp_md *xdp, int delta) = (void *)65;
 static long (*bpf_redirect_neigh)(__u32 ifindex, struct redir_neigh *p, int plen, __u64 flags) = (void *)152;
+static __u64 (*bpf_ktime_get_coarse_ns)(void) = (void *)160;
 static __u64 (*bpf_xdp_get_buff_len)(struct xdp_md *xdp) = (void *)188;
 
 #endif

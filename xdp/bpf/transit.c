@@ -205,11 +205,9 @@ INLINE __u32 class_of(__u32 dscp)
 	return group == 5 ? 3 : group == 3 ? 2 : group == 1 ? 1 : 0;
 }
 
-/* Whether n bytes exceed the policer now. */
-INLINE int exceeds(struct transit_meter *m, __u32 n)
+/* Whether the bucket has no room at a time; otherwise it is filled by add. */
+INLINE int overflows(struct transit_meter *m, __u64 add, __u64 now)
 {
-	__u64 now = bpf_ktime_get_ns() << 6;
-	__u64 add = (n * m->cost) >> 20;
 #pragma unroll
 	for (int try = 0; try < 4; try++) {
 		__u64 seen = *(volatile __u64 *)&m->full_at;
@@ -221,6 +219,16 @@ INLINE int exceeds(struct transit_meter *m, __u32 n)
 	}
 	/* Four other CPUs came first: in favour of the payer. */
 	return 0;
+}
+
+/* Whether n bytes exceed the policer now. The coarse clock, which ticks every few
+ * milliseconds and costs little, is never ahead: what has room by it has room.
+ * Only the others pay for the exact one. A full bucket thus holds up to a tick
+ * more; the long-term rate is exact. */
+INLINE int exceeds(struct transit_meter *m, __u32 n)
+{
+	__u64 add = (n * m->cost) >> 20;
+	return overflows(m, add, bpf_ktime_get_coarse_ns() << 6) && overflows(m, add, bpf_ktime_get_ns() << 6);
 }
 
 /* Meters one packet; not 0 when it must not pass. */
