@@ -15,8 +15,9 @@
 //
 // What runs underneath is chosen once, when the program starts, from what the
 // CPU and the operating system offer: AVX-512 (with VAES and VPCLMULQDQ for
-// AES, with IFMA for Poly1305), AVX2 (with VAES and VPCLMULQDQ for AES), or
-// the standard library and golang.org/x/crypto. The environment variable
+// AES, with IFMA for Poly1305), AVX2 (with VAES and VPCLMULQDQ for AES;
+// ChaCha20-Poly1305 of long packets stays with golang.org/x/crypto), or the
+// standard library and golang.org/x/crypto for all. The environment variable
 // DSSN_CPU (avx512, avx2 or generic) lowers the choice, never raises it; Path
 // reports what was obtained. On other architectures than amd64 the path is
 // always generic.
