@@ -277,7 +277,7 @@ func (e *engine) gatherClasses(window float64) bool {
 	for r, l := range c.rows {
 		ip.capacity[r] = e.net.capacity[l] - ip.capacity[r]
 		if least := 0.01 * e.net.capacity[l]; ip.capacity[r] < least {
-			if e.refuse {
+			if e.refuse && window <= 1 {
 				return false
 			}
 			ip.capacity[r] = math.Max(ip.capacity[r], 1e-9*e.net.capacity[l])

@@ -459,7 +459,7 @@ func (r *rise) ascend(rounds int) {
 			break
 		}
 		rows := e.tighten(1 + 1e-12)
-		s.nextMu(level*gap/math.Max(level, 1e-300), startMu, imbalance, rows)
+		s.nextMu(level*gap/math.Max(level, 1e-300), startMu, imbalance, rows, 1)
 		if rows == 0 && p.columns == 0 {
 			s.fall = 1e-3
 		}

@@ -69,7 +69,7 @@ func (e *engine) raise(in *Instance, s *descent, total float64) (*Allocation, er
 			break
 		}
 		rows := e.tighten(1)
-		s.nextMu(level*(1-level/math.Min(bound, 1)), startMu, imbalance, rows)
+		s.nextMu(level*(1-level/math.Min(bound, 1)), startMu, imbalance, rows, p.columns)
 		e.ip.t = math.Max(level, 1e-12)
 	}
 	best.Prices, best.Bound = s.best, math.Min(s.bound, 1)

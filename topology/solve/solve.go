@@ -93,8 +93,8 @@ func (s *descent) masterRound() (startMu, imbalance float64) {
 	if !e.refuse {
 		window = math.Inf(1) // prices of a level have no natural scale to measure by
 	}
-	for tries := 0; !e.gatherClasses(window) && tries < 12; tries++ {
-		window *= 2
+	for !e.gatherClasses(window) {
+		window *= 4 // from 1 on nothing is forced, and everything fits
 	}
 	ip.y = grown(ip.y, ip.rows)
 	for r, l := range e.cols.rows {
@@ -159,7 +159,7 @@ func (s *descent) learn(bound float64) {
 }
 
 // nextMu decides how far along the central path the next round starts.
-func (s *descent) nextMu(gap, startMu, imbalance float64, rows int) {
+func (s *descent) nextMu(gap, startMu, imbalance float64, rows, columns int) {
 	if s.round > 1 {
 		s.fall = 0.05
 	}
@@ -169,7 +169,10 @@ func (s *descent) nextMu(gap, startMu, imbalance float64, rows int) {
 	if rows > 0 {
 		gap = math.Max(gap, startMu)
 	}
-	s.e.ip.mu = math.Min(firstMu, math.Max(s.e.ip.mu, gapToMu*gap))
+	if rows > 0 || columns > 0 || imbalance > 1e-6 {
+		// The master is not the whole problem yet: no further ahead than the proof.
+		s.e.ip.mu = math.Min(firstMu, math.Max(s.e.ip.mu, gapToMu*gap/s.wide))
+	}
 	// Where rounds come and go without getting anywhere, columns that one round
 	// prunes are those that the next one needs: prune less.
 	if s.stale++; gap < 0.5*s.least {
@@ -228,7 +231,7 @@ func solveFlow(in *Instance, n *net, w *workload, o Options) (*Allocation, error
 			break
 		}
 		rows := e.tighten(1)
-		s.nextMu((bound-served)/s.bound, startMu, imbalance, rows)
+		s.nextMu((bound-served)/s.bound, startMu, imbalance, rows, p.columns)
 	}
 	best.Prices, best.Bound = s.best, s.bound
 	best.Rounds, best.Iterations, best.Unserved = s.round, e.ip.Iterations, s.unserved
