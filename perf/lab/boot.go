@@ -96,7 +96,7 @@ func Boot(ctx context.Context, o BootOptions, w io.Writer) (*Lab, error) {
 
 // raise makes the network of a lab and a shell to type at its nodes.
 func raise(o BootOptions, w io.Writer) (*Lab, *shell, error) {
-	g, err := topology.Read(o.Topology)
+	g, _, err := distinct(o.Topology)
 	if err != nil {
 		return nil, nil, err
 	}

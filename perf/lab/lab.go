@@ -44,10 +44,11 @@ type Lab struct {
 // Up makes the network: namespaces, links and management addresses, no
 // programs. After an error nothing is left.
 func Up(o Options) (*Lab, error) {
-	g, err := topology.Read(o.Topology)
+	g, text, err := distinct(o.Topology)
 	if err != nil {
 		return nil, err
 	}
+	o.Topology = text
 	if o.MTU == 0 {
 		o.MTU = 1500
 	}
@@ -72,6 +73,32 @@ func Up(o Options) (*Lab, error) {
 		return nil, errors.Join(err, Remove(o.ID))
 	}
 	return l, nil
+}
+
+// distinct reads a topology whose nodes shall be known by their names: in the
+// text and graph that it returns, nodes whose name is not unique (maps have
+// several called "None") carry their index behind it.
+func distinct(text []byte) (*topology.Graph, []byte, error) {
+	g, err := topology.Read(text)
+	if err != nil {
+		return nil, nil, err
+	}
+	nodes := slices.Clone(g.Nodes())
+	changed := false
+	for i := range nodes {
+		if label := g.NodeLabel(i); label != nodes[i].Name {
+			nodes[i].Name, changed = label, true
+		}
+	}
+	if !changed {
+		return g, text, nil
+	}
+	d, err := topology.Build(g.Name, nodes, slices.Clone(g.Links()))
+	if err != nil {
+		return nil, nil, err
+	}
+	d.Source, d.Licence = g.Source, g.Licence
+	return d, d.AppendJSON(nil), nil
 }
 
 // claim makes the lab's directories; the first one can be made only once.

@@ -237,8 +237,11 @@ func (p *Plan) node(name string) *Node {
 
 // Node finds a node by name, or by the last part of its namespace's name.
 func (p *Plan) Node(name string) (Node, error) {
+	if n := p.node(name); n != nil {
+		return *n, nil
+	}
 	for _, n := range p.Nodes {
-		if n.Name == name || n.Namespace == namespacePrefix(p.ID)+name {
+		if n.Namespace == namespacePrefix(p.ID)+name {
 			return n, nil
 		}
 	}

@@ -88,6 +88,44 @@ func TestPlanNamesAreUniqueAndFitTheKernel(t *testing.T) {
 	}
 }
 
+func TestNamesThatDifferOnlyInCaseAreTwoNodes(t *testing.T) {
+	g, err := topology.Read([]byte(`{"format":"te-topology/1","name":"x","nodes":[{"name":"Ji-nan"},{"name":"ji-nan"}],"links":[]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := NewPlan("x", g, nil, 1500)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"Ji-nan", "ji-nan"} {
+		if n, err := p.Node(name); err != nil || n.Name != name {
+			t.Errorf("Node(%q) = %q, %v", name, n.Name, err)
+		}
+	}
+	if n, err := p.Node("ji-nan-2"); err != nil || n.Name != "ji-nan" { // by its namespace
+		t.Errorf("Node(ji-nan-2) = %q, %v", n.Name, err)
+	}
+}
+
+func TestNodesOfOneNameAreToldApartByTheirIndex(t *testing.T) {
+	g, text, err := distinct([]byte(`{"format":"te-topology/1","name":"x","nodes":[{"name":"None"},{"name":"b"},{"name":"None","sid":"7"}],"links":[{"src":0,"dst":2,"bps":5,"latency_us":1}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := topology.Read(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{"None#0", "b", "None#2"} {
+		if g.Node(i).Name != want || again.Node(i) != g.Node(i) {
+			t.Errorf("node %d is %+v, written as %+v, want %q", i, g.Node(i), again.Node(i), want)
+		}
+	}
+	if again.NumLinks() != 1 || again.Link(0).Capacity != 5 {
+		t.Errorf("the links became %+v", again.Links())
+	}
+}
+
 func TestBadPlansAreRefusedInOneSentence(t *testing.T) {
 	g := eightHubs(t)
 	for _, c := range []struct {
