@@ -51,6 +51,7 @@ func (g *gcm512) seal(run []Job) {
 		*tag = m.hash
 		j.OK = true
 	}
+	m = gcmMsg{}
 }
 
 func (g *gcm512) open(run []Job) {
@@ -75,6 +76,7 @@ func (g *gcm512) open(run []Job) {
 			clear(text)
 		}
 	}
+	m = gcmMsg{} // the tag that a forged packet should have had
 }
 
 // start makes m ready for a job with n bytes of text.
