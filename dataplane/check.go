@@ -15,6 +15,8 @@ func (t *Tables) Check() error {
 			return fmt.Errorf("check tables %d: peer %d has no key", t.Generation, i)
 		case keys[p.Key]:
 			return fmt.Errorf("check tables %d: peer %v appears twice", t.Generation, p.Key)
+		case p.Suite != 0 && p.Suite.KeySize() != len(p.Key):
+			return fmt.Errorf("check tables %d: peer %v has suite %v, which does not take a session's 32-byte keys", t.Generation, p.Key, p.Suite)
 		case p.Keepalive < 0:
 			return fmt.Errorf("check tables %d: peer %v has a negative keepalive", t.Generation, p.Key)
 		}

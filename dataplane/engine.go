@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"dssn"
+	"dssn/dataplane/aead"
 )
 
 // Key is a Curve25519 key, public or private, or a pre-shared key: 32 bytes.
@@ -49,6 +50,11 @@ type Peer struct {
 	Allowed []netip.Prefix
 	// Keepalive is the persistent keepalive interval; zero means none.
 	Keepalive time.Duration
+	// Suite seals what is sent to this peer and opens what comes from it. Zero
+	// means ChaCha20-Poly1305, WireGuard's own. It is never negotiated: the
+	// controller gives both ends the same. An engine that has only WireGuard's
+	// refuses tables that name another.
+	Suite aead.Suite
 }
 
 // Meter counts, and polices on the way in, the traffic of one reservation.

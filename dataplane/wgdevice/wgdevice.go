@@ -21,6 +21,7 @@ import (
 
 	"dssn"
 	"dssn/dataplane"
+	"dssn/dataplane/aead"
 	"dssn/dataplane/meter"
 )
 
@@ -123,6 +124,11 @@ func (e *Engine) Name() string { return e.name }
 func (e *Engine) Publish(t *dataplane.Tables) error {
 	if err := t.Check(); err != nil {
 		return err
+	}
+	for _, p := range t.Peers {
+		if p.Suite != 0 && p.Suite != aead.ChaCha20Poly1305 {
+			return fmt.Errorf("publish tables %d: wireguard-go has no %v for peer %v", t.Generation, p.Suite, p.Key)
+		}
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -14,6 +14,8 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -42,8 +44,8 @@ type Options struct {
 	// Plain makes it a WireGuard interface: no meters, peers may roam, and the
 	// link is not brought up.
 	Plain bool
-	// Suite seals all sessions; zero means ChaCha20-Poly1305. Both ends must be
-	// given the same: it is not negotiated.
+	// Suite seals the sessions of peers that name none; zero means
+	// ChaCha20-Poly1305.
 	Suite aead.Suite
 	// Counters says where the counter of a reservation lives; see
 	// meter.Registry.KeepIn. Nil means on the heap.
@@ -239,9 +241,13 @@ func (e *Engine) tell(p *entry) error {
 	if e.machine == nil {
 		return nil
 	}
+	suite := p.Suite
+	if suite == 0 {
+		suite = e.options.Suite
+	}
 	return e.machine.Set(tunnel.Config{
 		Key: p.Key, PresharedKey: p.PresharedKey, Keepalive: p.Keepalive,
-		Roams: e.options.Plain, Suite: e.options.Suite, Handle: p.lane,
+		Roams: e.options.Plain, Suite: suite, Handle: p.lane,
 	})
 }
 
@@ -386,7 +392,6 @@ func (e *Engine) Obtained() dataplane.Obtained {
 		Engine:  "run-to-completion worker",
 		Inside:  "TUN " + e.link.name + " with segmentation offload",
 		Outside: "UDP socket",
-		Cipher:  e.options.Suite.String() + " (" + aead.Path() + ")",
 	}
 	if e.link.udp {
 		o.Inside += " for TCP and UDP"
@@ -394,6 +399,7 @@ func (e *Engine) Obtained() dataplane.Obtained {
 	e.control.do(func() {
 		o.MTU = e.mtu
 		o.PresharedKey = len(e.peers) > 0
+		o.Cipher = e.ciphers()
 		for _, p := range e.peers {
 			if p.PresharedKey == (dataplane.Key{}) {
 				o.PresharedKey = false
@@ -409,6 +415,21 @@ func (e *Engine) Obtained() dataplane.Obtained {
 		}
 	})
 	return o
+}
+
+// ciphers names the suites in use and how they are computed.
+func (e *Engine) ciphers() string {
+	names := []string{}
+	for _, k := range e.order {
+		if s := e.peers[k].Suite; s != 0 && !slices.Contains(names, s.String()) {
+			names = append(names, s.String())
+		}
+	}
+	if len(names) == 0 {
+		names = append(names, e.options.Suite.String())
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ") + " (" + aead.Path() + ")"
 }
 
 // endpoint is where a peer is now.

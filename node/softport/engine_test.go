@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"dssn/dataplane"
+	"dssn/dataplane/aead"
 	"dssn/dataplane/enginetest"
 	"dssn/dataplane/wgdevice"
 )
@@ -23,3 +24,12 @@ func TestEngine(t *testing.T) { enginetest.Run(t, open, open) }
 func TestEngineOppositeWireguardGo(t *testing.T) { enginetest.Run(t, open, openDevice) }
 
 func TestWireguardGoOppositeEngine(t *testing.T) { enginetest.Run(t, openDevice, open) }
+
+// Native nodes seal with AES-256-GCM by the controller's word; the suite is the
+// same otherwise.
+func TestEngineWithAES(t *testing.T) {
+	native := func(name string, private dataplane.Key, port uint16) (dataplane.Engine, error) {
+		return Open(Options{Interface: name, PrivateKey: private, ListenPort: port, Suite: aead.AES256GCM})
+	}
+	enginetest.Run(t, native, native)
+}
