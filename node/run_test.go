@@ -1,10 +1,13 @@
 package node
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -244,4 +247,44 @@ func TestAnIdentifierNobodyGrantedIsUnreachable(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "unreachable") && !strings.Contains(err.Error(), "no route") {
 		t.Errorf("dialling an identifier without a grant: %v; want it refused at once by the host itself", err)
 	}
+}
+
+func TestAKilledTerminalComesBackAndLosesNoCount(t *testing.T) {
+	w := newWorld(t)
+	w.startAll()
+	west, east := w.hosts["west"], w.hosts["east"]
+	eventually(t, "the allocated path", func() bool { return west.using(t) == "north" && east.using(t) == "north" })
+	s := startStream(t, west, east)
+	for _, h := range []*host{west, east} {
+		s.flows(t, 200)
+		h.stop(t, syscall.SIGKILL)
+		h.start(t)
+	}
+	s.flows(t, 200)
+	// Both end cleanly; what each counted is in its books.
+	count := func(h *host) (c southbound.Count) {
+		if err := h.stop(t, syscall.SIGTERM); err != nil {
+			t.Errorf("%s ended with %v", h.name, err)
+		}
+		var f usageFile
+		text, err := os.ReadFile(filepath.Join(h.state, fileUsage))
+		if err == nil {
+			err = json.Unmarshal(text, &f)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range f.Counts {
+			if c.Reservation == 1 {
+				return c
+			}
+		}
+		return c
+	}
+	sent, received := count(west), count(east)
+	if received.ReceivedPackets < uint64(s.received.Load()) || sent.SentPackets < received.ReceivedPackets {
+		t.Errorf("sent %d, received %d by the books and %d by the program; want each at most the one before it",
+			sent.SentPackets, received.ReceivedPackets, s.received.Load())
+	}
+	t.Logf("sent %d, received %d, of which the program saw %d", sent.SentPackets, received.ReceivedPackets, s.received.Load())
 }
