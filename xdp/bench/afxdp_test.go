@@ -89,7 +89,7 @@ func (p *ports) goLoop(b *testing.B, mode string) sample {
 	case err := <-done:
 		b.Fatal(err)
 	}
-	v := rate(p.counter(b, mode, &count), cpuOf(fmt.Sprintf("/proc/self/task/%d", thread)))
+	v := rate(p.counter(b, mode), cpuOf(fmt.Sprintf("/proc/self/task/%d", thread)))
 	stop.Store(true)
 	if err := <-done; err != nil {
 		b.Error(err)
@@ -97,38 +97,26 @@ func (p *ports) goLoop(b *testing.B, mode string) sample {
 	return v
 }
 
-// counter is what all peers are measured by: for those that send, the device's
-// own count of packets sent.
-func (p *ports) counter(b *testing.B, mode string, received *atomic.Uint64) func() uint64 {
-	switch mode {
-	case "rxdrop":
-		return received.Load
-	case "l2fwd":
-		return func() uint64 { return sent(b, p.dut, "d0") }
+// counter is what all are measured by: the device's own counts.
+func (p *ports) counter(b *testing.B, mode string) func() uint64 {
+	device := "d0"
+	if mode == "forward" {
+		device = "d1"
 	}
-	return func() uint64 { return sent(b, p.dut, "d1") }
-}
-
-// steadyCounter makes rates from counts that a peer prints now and then: it waits
-// for the next one.
-func steadyCounter(last *atomic.Uint64) func() uint64 {
 	return func() uint64 {
-		for was, i := last.Load(), 0; last.Load() == was && i < 3000; i++ {
-			time.Sleep(time.Millisecond)
+		received, sent := traffic(b, p.dut, device)
+		if mode == "rxdrop" {
+			return received
 		}
-		return last.Load()
+		return sent
 	}
 }
 
-func (p *ports) peer(b *testing.B, mode, expression, name string, args ...string) sample {
-	last, cpu, stop := follow(b, p.dut, expression, name, args...)
+func (p *ports) peer(b *testing.B, mode, name string, args ...string) sample {
+	cpu, stop := run(b, p.dut, name, args...)
 	defer stop()
-	if mode == "rxdrop" {
-		time.Sleep(time.Second)
-		return rate(steadyCounter(last), cpu)
-	}
 	time.Sleep(time.Second) // until it has bound its sockets
-	return rate(p.counter(b, mode, last), cpu)
+	return rate(p.counter(b, mode), cpu)
 }
 
 func compileC(b *testing.B) string {
@@ -161,7 +149,7 @@ func BenchmarkAFXDP(b *testing.B) {
 						devices = append(devices, "d1")
 					}
 					t.add(row("Go"), p.goLoop(b, mode))
-					t.add(row("C"), p.peer(b, mode, `packets (\d+)`, "taskset", append([]string{"-c", "1", xsk, mode}, devices...)...))
+					t.add(row("C"), p.peer(b, mode, "taskset", append([]string{"-c", "1", xsk, mode}, devices...)...))
 					// testpmd wants a main core of its own, which only prints.
 					args := []string{"-l", "0,1", "--no-pci", "--no-huge", "-m", "256", "--file-prefix", fmt.Sprintf("dssn%d", time.Now().UnixNano())}
 					for i, d := range devices {
@@ -169,7 +157,7 @@ func BenchmarkAFXDP(b *testing.B) {
 					}
 					args = append(args, "--", "--forward-mode", fwd, "--auto-start", "--stats-period", "1", "--nb-cores", "1",
 						"--total-num-mbufs", "16384", "--burst", "64")
-					t.add(row("DPDK"), p.peer(b, mode, `RX-packets: (\d+)`, testpmd, args...))
+					t.add(row("DPDK"), p.peer(b, mode, testpmd, args...))
 				}
 				stop()
 			}

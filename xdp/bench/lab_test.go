@@ -1,18 +1,15 @@
 package bench
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -65,22 +62,27 @@ func flood(b *testing.B, n *xdptest.Netns, iface string, frames ...[]byte) (stop
 	}
 }
 
-// sample is how fast something went: a second of the clock, and a second of the
-// CPU that did it, which other work on the machine disturbs less. Millions.
+// sample is how fast something went, in millions: a second of the clock, and a
+// second of the CPU that did it.
 type sample struct{ wall, cpu float64 }
 
-// Short, so that the rounds of all rows lie close together: what disturbs the
-// machine then disturbs the rows alike.
-const warmUp, window = 250 * time.Millisecond, 750 * time.Millisecond
+// windows are short and many, and the best one counts: it is the one that other
+// work on the machine disturbed least, for every row alike.
+const warmUp, window, windows = 250 * time.Millisecond, 150 * time.Millisecond, 8
 
 // rate watches a counter grow, after a warm-up, beside the CPU time of the threads
 // that make it grow.
-func rate(read func() uint64, cpu func() time.Duration) sample {
+func rate(read func() uint64, cpu func() time.Duration) (best sample) {
 	time.Sleep(warmUp)
-	from, began, used := read(), time.Now(), cpu()
-	time.Sleep(window)
-	n := float64(read()-from) / 1e6
-	return sample{n / time.Since(began).Seconds(), n / (cpu() - used).Seconds()}
+	for range windows {
+		from, began, used := read(), time.Now(), cpu()
+		time.Sleep(window)
+		n := float64(read()-from) / 1e6
+		if s := (sample{n / time.Since(began).Seconds(), n / (cpu() - used).Seconds()}); s.wall > best.wall {
+			best = s
+		}
+	}
+	return best
 }
 
 // cpuOf is the CPU time of threads, by their folders under /proc.
@@ -97,46 +99,36 @@ func cpuOf(pattern string) func() time.Duration {
 	}
 }
 
-// sent reads how many packets an interface of the namespace has sent.
-func sent(b *testing.B, n *xdptest.Netns, iface string) (count uint64) {
+// traffic reads how many packets an interface of the namespace received, without
+// those it dropped, and how many it sent.
+func traffic(b *testing.B, n *xdptest.Netns, iface string) (received, sent uint64) {
 	n.Do(b, func() error {
 		all, err := os.ReadFile("/proc/thread-self/net/dev")
 		for _, l := range strings.Split(string(all), "\n") {
 			if name, rest, ok := strings.Cut(strings.TrimSpace(l), ":"); ok && name == iface {
-				count, err = strconv.ParseUint(strings.Fields(rest)[9], 10, 64)
+				var v [16]uint64
+				for i, f := range strings.Fields(rest) {
+					v[i], err = strconv.ParseUint(f, 10, 64)
+				}
+				received, sent = v[1]-v[3], v[9]
 			}
 		}
 		return err
 	})
-	return count
+	return received, sent
 }
 
-// follow runs a peer in the namespace, pinned, and keeps the last number that the
-// expression finds in what it prints.
-func follow(b *testing.B, n *xdptest.Netns, expression string, name string, args ...string) (last *atomic.Uint64, cpu func() time.Duration, stop func()) {
+// run starts a peer in the namespace and tells its CPU time.
+func run(b *testing.B, n *xdptest.Netns, name string, args ...string) (cpu func() time.Duration, stop func()) {
 	b.Helper()
 	c := exec.Command(name, args...)
-	out, err := c.StdoutPipe()
-	if err != nil {
-		b.Fatal(err)
-	}
 	var errors strings.Builder
 	c.Stderr = &errors
 	in, _ := c.StdinPipe() // testpmd ends when its input does
 	n.Start(b, c)
-	last = new(atomic.Uint64)
-	match := regexp.MustCompile(expression)
 	gone := make(chan struct{})
-	go func() {
-		defer close(gone)
-		for s := bufio.NewScanner(out); s.Scan(); {
-			if m := match.FindStringSubmatch(s.Text()); m != nil {
-				v, _ := strconv.ParseUint(m[1], 10, 64)
-				last.Store(v)
-			}
-		}
-	}()
-	return last, cpuOf(fmt.Sprintf("/proc/%d/task/*", c.Process.Pid)), func() {
+	go func() { c.Wait(); close(gone) }()
+	return cpuOf(fmt.Sprintf("/proc/%d/task/*", c.Process.Pid)), func() {
 		select {
 		case <-gone:
 			b.Errorf("%s ended by itself: %s", name, errors.String())
@@ -144,13 +136,11 @@ func follow(b *testing.B, n *xdptest.Netns, expression string, name string, args
 		}
 		in.Close()
 		c.Process.Signal(os.Interrupt)
-		ended := make(chan struct{})
-		go func() { c.Wait(); close(ended) }()
 		select {
-		case <-ended:
+		case <-gone:
 		case <-time.After(5 * time.Second):
 			c.Process.Kill()
-			<-ended
+			<-gone
 		}
 	}
 }
@@ -198,40 +188,35 @@ func (t *table) add(row string, v sample) {
 	t.rows[row] = append(t.rows[row], v)
 }
 
-// column sorts one figure of a row's samples.
-func (t *table) column(row string, of func(sample) float64) (v []float64) {
+// best and middle are the best and the median of a row's samples.
+func (t *table) best(row string) (best sample) {
 	for _, s := range t.rows[row] {
-		v = append(v, of(s))
+		if s.wall > best.wall {
+			best = s
+		}
 	}
-	slices.Sort(v)
-	return v
+	return best
 }
 
-// beforeMark is in the names of rows that only serve to compare.
-const beforeMark = ", before: "
+func (t *table) middle(row string) float64 {
+	var v []float64
+	for _, s := range t.rows[row] {
+		v = append(v, s.wall)
+	}
+	slices.Sort(v)
+	return v[len(v)/2]
+}
 
-func byCPU(s sample) float64  { return s.cpu }
-func byWall(s sample) float64 { return s.wall }
-
-// print writes each row's medians, spread, and the ratio to the row that compare
-// names: the median of the rounds' own ratios, since rounds are interleaved.
+// print writes each row, and the ratio of its best to that of the row that compare
+// names.
 func (t *table) print(title string, compare func(row string) string) {
-	fmt.Printf("\n%s\n\n| | Mpps of a CPU: median | spread | of the clock | ratio, by CPU |\n|---|---|---|---|---|\n", title)
+	fmt.Printf("\n%s\n\n| | Mpps, best window | median of %d rounds | ratio of the best |\n|---|---|---|---|\n", title, rounds)
 	for _, row := range t.order {
-		if strings.Contains(row, beforeMark) {
-			continue
-		}
-		v, w := t.column(row, byCPU), t.column(row, byWall)
 		ratio := ""
-		if to := compare(row); len(t.rows[to]) == len(v) {
-			var each []float64
-			for i := range v {
-				each = append(each, t.rows[row][i].cpu/t.rows[to][i].cpu)
-			}
-			slices.Sort(each)
-			ratio = fmt.Sprintf("%.0f %% (%.0f–%.0f) of %s", 100*each[len(each)/2], 100*each[0], 100*each[len(each)-1], strings.Split(to, beforeMark)[0])
+		if to := compare(row); len(t.rows[to]) > 0 {
+			ratio = fmt.Sprintf("%.0f %% of %s", 100*t.best(row).wall/t.best(to).wall, to)
 		}
-		fmt.Printf("| %s | %.3f | %.3f–%.3f | %.3f | %s |\n", row, v[len(v)/2], v[0], v[len(v)-1], w[len(w)/2], ratio)
+		fmt.Printf("| %s | %.3f | %.3f | %s |\n", row, t.best(row).wall, t.middle(row), ratio)
 	}
 }
 
@@ -239,5 +224,5 @@ var rounds = func() int {
 	if n, err := strconv.Atoi(os.Getenv("DSSN_BENCH_ROUNDS")); err == nil && n > 0 {
 		return n
 	}
-	return 5
+	return 3
 }()
