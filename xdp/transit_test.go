@@ -126,7 +126,7 @@ func TestTransitForwardsEveryPacket(t *testing.T) {
 	l := newLine(t)
 	tr := l.transit(t, lab)
 	g := l.generator(t, frameSpec{}, frameSpec{dst: "5f00:d55:2:7:8::"}, frameSpec{dst: "5f00:d55:9::"}, frameSpec{dst: "5f00:d55:2:a:b:c:d:e"})
-	l.gen.Do(t, func() error { return g.Run(t.Context(), 40000, 0) })
+	l.gen.Do(t, func() error { return g.Run(t.Context(), 40000, 100_000) })
 	l.nothingLost(t, g)
 	c, _ := tr.Counts()
 	if c.Of("forwarded_shifted") != 30000 || c.Of("forwarded_plain") != 10000 {
@@ -345,7 +345,7 @@ func TestThePolicerPassesItsRate(t *testing.T) {
 	if passed > allowed*1.001 {
 		t.Errorf("%.0f bytes passed in %v, allowed are %.0f", passed, took, allowed)
 	}
-	if offered := float64(u.Bytes); passed < min(allowed, offered)*0.5 {
+	if offered := float64(u.Bytes); passed < min(allowed, offered)*0.4 {
 		t.Errorf("%.0f bytes passed in %v, allowed are %.0f", passed, took, allowed)
 	}
 	t.Logf("passed %.4f of what was allowed, %d of %d packets, in %v", passed/allowed, u.Packets-u.OverPackets, u.Packets, took)
