@@ -219,6 +219,7 @@ func (e *engine) gatherClasses(window float64) bool {
 	ip.patterns, ip.rows = c.patterns, len(c.rows)
 	base := cleared(ip.patT, c.patterns.len())
 	e.liveOf[0] = absent
+	still := e.pullOfFixed()
 	for k := 1; k < n; k++ {
 		e.liveOf[k] = absent
 		if mass[k] == 0 && (weight == nil || weight[k] == 0) {
@@ -246,7 +247,7 @@ func (e *engine) gatherClasses(window float64) bool {
 			ip.pull = append(ip.pull, mass[k])
 		} else {
 			ip.weight = append(ip.weight, weight[k])
-			ip.pull = append(ip.pull, weight[k]+mass[k]/ip.t)
+			ip.pull = append(ip.pull, weight[k]+mass[k]*still)
 		}
 	}
 	ceiling := weight != nil && len(ip.fixed) > 0
@@ -287,13 +288,31 @@ func (e *engine) gatherClasses(window float64) bool {
 	return true
 }
 
+// pullOfFixed is what a unit of fixed traffic counts for on the central path of a
+// level: all of it together no more than all that rises, or else the path would be
+// about what cannot change.
+func (e *engine) pullOfFixed() float64 {
+	rising, fixed := 0.0, 0.0
+	for d := range e.weight {
+		rising += e.weight[d]
+		fixed += e.fixed[d]
+	}
+	if fixed == 0 {
+		return 0
+	}
+	if rising == 0 {
+		return 1 / e.top
+	}
+	return math.Min(1/e.ip.t, rising/fixed)
+}
+
 // addCeiling gives a level master one more row and a class that alone crosses it,
 // so that the level ends at top even where no link is tight.
 func (e *engine) addCeiling() {
 	ip := e.ip
 	total := 0.0
 	for k, w := range ip.weight {
-		total += w + ip.fixed[k]/e.top
+		total += math.Max(w, ip.pull[k])
 	}
 	ip.colPat = append(ip.colPat, e.cols.patterns.child(0, int32(ip.rows-1)))
 	ip.colAt = append(ip.colAt, int32(len(ip.colPat)))

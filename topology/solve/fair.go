@@ -392,6 +392,13 @@ func (r *rise) start() {
 		}
 	}
 	e.tighten(0.3)
+	r.flatPrices()
+}
+
+// flatPrices gives every row the same share of what demands pay in all.
+func (r *rise) flatPrices() {
+	e := r.e
+	clear(e.price)
 	for _, l := range e.cols.rows {
 		e.price[l] = r.weight() / float64(len(e.cols.rows)) / e.net.capacity[l]
 	}
@@ -404,13 +411,16 @@ func (r *rise) weight() (sum float64) {
 	return sum
 }
 
-// mass is what the master's demands would pay at full price: p.value of pricing
-// counts wishes, so a demand's price is weighed by its wish.
-func (r *rise) mass() (sum float64) {
-	for _, b := range r.wish {
-		sum += b
+// paid returns what those who still rise pay for a unit of level, and how much that
+// is when the ceiling takes no part of the price.
+func (r *rise) paid() (paid, speed float64) {
+	for k, w := range r.e.weight {
+		if w > 0 && !math.IsInf(r.e.dist[k], 1) {
+			paid += w * r.e.dist[k]
+			speed += w
+		}
 	}
-	return sum
+	return paid, speed
 }
 
 func (r *rise) ascend(rounds int) {
@@ -420,17 +430,26 @@ func (r *rise) ascend(rounds int) {
 		startMu, imbalance := s.masterRound()
 		e.loads()
 		level := e.ip.t
-		if math.IsNaN(level) || math.IsNaN(imbalance) {
-			// The arithmetic has come to its end: what the last round had stands.
-			r.done = true
-			break
+		if !(level > 0 && imbalance < 1e-3) {
+			// The arithmetic has come to its end: what an earlier round had stands, and
+			// the climb begins again from there, from prices without any history.
+			if since += 3; since > 12 || s.stopped() || r.level == 0 {
+				r.done = true
+				break
+			}
+			e.ip.mu, e.ip.t, s.fall = firstMu, 0.9*r.level, 0.2
+			e.topPrice = 0
+			r.flatPrices()
+			continue
 		}
 		over := e.overload()
-		r.flows = e.shares()
+		if r.flows == nil || over < 1e-6 {
+			r.flows, r.level = e.shares(), level
+		}
 		e.valueClasses()
 		p := e.priceOut(e.ip.mu * 0.1)
 		bound := r.cut(p.supply)
-		if !e.normalise(p.value, r.mass()) {
+		if !e.normalise(r.paid()) {
 			bound = math.Inf(1)
 		}
 		if bound < r.bound {
@@ -446,7 +465,6 @@ func (r *rise) ascend(rounds int) {
 		if over > 1e-9 {
 			gap = math.Max(gap, over)
 		}
-		r.level = level
 		if gap < levelGap && p.columns == 0 || level >= top*(1-1e-6) && over < 1e-9 {
 			r.done = true
 			break
