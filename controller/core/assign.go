@@ -18,11 +18,52 @@ import (
 // TunnelPort is the UDP port of every node's tunnels.
 const TunnelPort = 51820
 
-// assign compiles every node's assignment and issues those whose content
-// changed: a generation grows only if there is something new in it.
-func (x *step) assign(rel []relation) {
-	for _, name := range sortedKeys(x.s.Nodes) {
-		x.issue(name, x.compileWith(x.s.Nodes[name], rel))
+// edge is what concerns one terminal.
+type edge struct {
+	rel    []relation
+	meters []*Reservation
+}
+
+// indexEdges sorts relations and running reservations by the terminals that
+// they concern, each list in its fixed order.
+func (x *step) indexEdges() {
+	x.edges = map[string]*edge{}
+	at := func(name string) *edge {
+		if x.edges[name] == nil {
+			x.edges[name] = &edge{}
+		}
+		return x.edges[name]
+	}
+	for _, r := range x.rel {
+		for _, e := range []*edge{at(r.holder.Name), at(r.consumer.Name)} {
+			e.rel = append(e.rel, r)
+		}
+	}
+	replaced := x.replaced()
+	for _, id := range sortedKeys(x.s.Reservations) {
+		r := x.s.Reservations[id]
+		if !live(r) || r.Implicit && replaced[flowKey(r)] {
+			continue
+		}
+		for _, e := range []*edge{at(r.Ingress), at(r.Egress)} {
+			e.meters = append(e.meters, r)
+		}
+	}
+}
+
+// assign compiles the assignments that may have changed (all where the graph
+// has) and issues those whose content did: a generation grows only if there is
+// something new in it.
+func (x *step) assign() {
+	x.indexEdges()
+	names := sortedKeys(x.touched)
+	if x.rebuilt {
+		names = sortedKeys(x.s.Nodes)
+	}
+	for _, name := range names {
+		if n := x.s.Nodes[name]; n != nil {
+			x.issue(name, x.compile(n))
+		}
 	}
 }
 
@@ -47,11 +88,8 @@ func (x *step) issue(name string, a *southbound.Assignment) {
 	x.effects = append(x.effects, Effect{Assignment: a})
 }
 
-// compile is compileWith over the relations of the moment.
-func (x *step) compile(n *Node) *southbound.Assignment { return x.compileWith(n, x.relations()) }
-
-// compileWith writes what n is told, generation 0. Lists are in a fixed order.
-func (x *step) compileWith(n *Node, rel []relation) *southbound.Assignment {
+// compile writes what n is told, generation 0. Lists are in a fixed order.
+func (x *step) compile(n *Node) *southbound.Assignment {
 	a := &southbound.Assignment{
 		Node: n.Node, SID: n.SID, Block: x.s.Block, Steering: x.steering(),
 		Neighbours: []southbound.Neighbour{}, Routes: []southbound.Route{},
@@ -72,7 +110,9 @@ func (x *step) compileWith(n *Node, rel []relation) *southbound.Assignment {
 		if hub := x.s.Nodes[n.Hub]; hub != nil {
 			a.Routes = append(a.Routes, southbound.Route{Prefix: x.s.Block, Via: hub.Node})
 		}
-		x.tunnels(a, n, rel)
+		if e := x.edges[n.Name]; e != nil {
+			x.tunnels(a, n, e)
+		}
 		return a
 	}
 	for _, name := range sortedKeys(x.index) {
@@ -104,9 +144,9 @@ func (x *step) routeTo(u, v int, sid dssn.SID) (r southbound.Route, ok bool) {
 
 // tunnels adds peers, meters and permits: what a terminal may reach, and who
 // may reach it.
-func (x *step) tunnels(a *southbound.Assignment, n *Node, rel []relation) {
+func (x *step) tunnels(a *southbound.Assignment, n *Node, e *edge) {
 	allowed := map[string][]netip.Prefix{}
-	for _, r := range rel {
+	for _, r := range e.rel {
 		data := r.dataset.Record.ID.Prefix()
 		switch n.Name {
 		case r.consumer.Name:
@@ -131,17 +171,9 @@ func (x *step) tunnels(a *southbound.Assignment, n *Node, rel []relation) {
 		slices.SortFunc(p.Allowed, comparePrefix)
 		a.Peers = append(a.Peers, p)
 	}
-	replaced := x.replaced()
-	for _, id := range sortedKeys(x.s.Reservations) {
-		r := x.s.Reservations[id]
-		if !live(r) || r.Ingress != n.Name && r.Egress != n.Name {
-			continue
-		}
-		if r.Implicit && replaced[flowKey(r)] {
-			continue
-		}
+	for _, r := range e.meters {
 		a.Meters = append(a.Meters, southbound.Meter{
-			Reservation: id, From: r.From, To: r.To, Ingress: r.Ingress == n.Name, Class: r.Class,
+			Reservation: r.ID, From: r.From, To: r.To, Ingress: r.Ingress == n.Name, Class: r.Class,
 			Committed: r.Committed, Ceiling: r.Ceiling, Allocated: r.Allocated, Burst: burst(r),
 		})
 	}

@@ -47,7 +47,7 @@ func (x *step) publish(in *Publish) (*northbound.Dataset, error) {
 		}
 		if !slices.Contains(d.Holders, holder.Name) {
 			d.Holders = append(d.Holders, holder.Name)
-			x.replan = true
+			x.regrant = true
 			x.event("replica-added", holder.Name, 0, "%s also holds %q (%s)", holder.Name, r.Name, r.ID)
 		}
 		if newest != r.ID { // an old version is published again: it is the newest now
@@ -61,7 +61,7 @@ func (x *step) publish(in *Publish) (*northbound.Dataset, error) {
 		x.supersede(newest, d)
 	}
 	x.s.Names[r.Name] = r.ID
-	x.replan = true
+	x.regrant = true
 	x.decided("publish", who(in.By), r)
 	x.event("published", holder.Name, 0, "%s published %q as %s (%s, %s)", inst.Name, r.Name, r.ID, r.Grade, r.Length)
 	return cloneDataset(d), nil
@@ -145,7 +145,7 @@ func (x *step) grant(in *Grant) (*northbound.Grant, error) {
 		x.event("grant-waits", "", 0, "the grant %s reaches data of grade important or core: somebody else of %s must approve it", g.ID, owner.Name)
 	}
 	x.s.Grants[g.ID] = g
-	x.replan = true
+	x.regrant = true
 	x.decided("grant", g.By, g)
 	x.event("granted", "", 0, "%s lets %s reach %s until %s (grant %s)", owner.Name, partyName(g), prefixText(g.Data), g.Until.Format(time.RFC3339), g.ID)
 	out := *g
@@ -185,7 +185,7 @@ func (x *step) revoke(in *Revoke) (*northbound.Grant, error) {
 
 func (x *step) endGrant(g *northbound.Grant, reason string) {
 	g.Ended, g.Reason = x.now, reason
-	x.replan = true
+	x.regrant = true
 	x.event("grant-ended", "", 0, "%s can no longer reach %s: %s (grant %s)", partyName(g), prefixText(g.Data), reason, g.ID)
 }
 
@@ -204,11 +204,16 @@ func (c *Core) grantFor(n *Node, id dssn.DataID) (best *northbound.Grant) {
 		return nil
 	}
 	for _, g := range c.s.Grants {
-		if permits(g, n, id) && (best == nil || g.Until.After(best.Until) || g.Until.Equal(best.Until) && g.ID < best.ID) {
+		if permits(g, n, id) && (best == nil || outlasts(g, best)) {
 			best = g
 		}
 	}
 	return best
+}
+
+// outlasts orders grants: the longer first, then by identifier.
+func outlasts(g, h *northbound.Grant) bool {
+	return g.Until.After(h.Until) || g.Until.Equal(h.Until) && g.ID < h.ID
 }
 
 // holderFor returns the holder of d nearest to n that is linked to the network:

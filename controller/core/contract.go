@@ -119,12 +119,13 @@ func (c *Core) noGrant(node, inst string, d *northbound.Dataset) error {
 // admit finds the path on which a pair can carry more committed rate than now,
 // or refuses with the link that bounds it and what it would admit.
 func (c *Core) admit(ingress, egress string, had, want dssn.Bandwidth) (paths.Path, error) {
-	others := c.committedOf(ingress, egress) - had
-	p, ok := c.route(ingress, egress, others+want)
+	l := c.loads()
+	others := l.need[pairKey(ingress, egress)] - had
+	p, ok := c.route(l, ingress, egress, others+want)
 	if ok {
 		return p, nil
 	}
-	_, rate, bottleneck := c.widest(ingress, egress)
+	_, rate, bottleneck := c.widest(l, ingress, egress)
 	if bottleneck == "" {
 		return nil, refuse(Conflict, "no path leads from %s to %s at present: see `dssn status` for the links that are down", ingress, egress)
 	}
@@ -162,6 +163,7 @@ func (x *step) reserve(in *Reserve) (*northbound.Reservation, error) {
 	x.s.Reservations[r.ID] = r
 	x.takePath(w.holder.Name, w.consumer.Name, p)
 	x.replan = true
+	x.touch(r)
 	x.event("held", r.Egress, r.ID, "%s committed, %s ceiling for %s are held until %s", r.Committed, r.Ceiling, r.Data, r.HeldUntil.Format(time.RFC3339))
 	x.reconcileNow()
 	return x.view(r), nil
@@ -179,6 +181,10 @@ func (x *step) takePath(ingress, egress string, p paths.Path) {
 			x.event("path-changed", ingress, 0, "from %s to %s by %v instead of %v, to carry what was reserved", ingress, egress, names, pair.Path)
 		}
 		pair.Path = names
+		if x.moved == nil {
+			x.moved = map[string]bool{}
+		}
+		x.moved[key] = true
 	}
 }
 
@@ -210,6 +216,7 @@ func (x *step) commit(in *Commit) (*northbound.Reservation, error) {
 	}
 	r.State, r.Reason, r.HeldUntil, r.Activated = northbound.StateActive, "", time.Time{}, x.now
 	r.Segments = []Segment{{Committed: r.Committed, From: x.now}}
+	x.touch(r)
 	x.replan = true
 	x.reconcileNow()
 	x.decided("contract", who(in.By), x.view(r))
@@ -265,6 +272,7 @@ func (x *step) modify(in *Modify) (*northbound.Reservation, error) {
 	}
 	old := *r
 	*r = n
+	x.touch(r)
 	x.replan = true
 	x.reconcileNow()
 	x.decided("modify", who(in.By), x.view(r))
@@ -289,6 +297,7 @@ func (x *step) terminate(r *Reservation, reason string) {
 		r.Segments[n-1].To = x.now
 	}
 	x.replan = true
+	x.touch(r)
 	if !r.Implicit {
 		x.event("terminated", r.Egress, r.ID, "the reservation for %s ended: %s", r.Data, reason)
 	}

@@ -79,7 +79,29 @@ func (s *script) step(in core.Input) (core.Reply, error) {
 	}
 	r, effects, err := s.c.Step(s.now, back)
 	s.carry(effects)
+	s.twin()
 	return r, err
+}
+
+// twin computes every assignment anew from the state alone and compares it with
+// what the step brought up to date.
+func (s *script) twin() {
+	s.t.Helper()
+	snap, err := s.c.Snapshot()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	anew, err := core.Restore(snap)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, n := range s.c.Status(operator).Nodes {
+		got, _ := json.Marshal(s.c.Assignment(n.Name))
+		want, _ := json.Marshal(anew.Assignment(n.Name))
+		if !bytes.Equal(got, want) {
+			s.t.Fatalf("the assignment of %s was not brought up to date:\n%s\nanew it is\n%s", n.Name, got, want)
+		}
+	}
 }
 
 func (s *script) carry(effects []core.Effect) {

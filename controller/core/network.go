@@ -75,6 +75,7 @@ func (x *step) rebuild() {
 		}
 	}
 	x.graph, x.index, x.forwarding = g, index, newForwarding(g)
+	x.rebuilt = true
 }
 
 func (c *Core) adjacent(a, b string) bool {
@@ -131,7 +132,7 @@ func (x *step) hello(in *Hello) error {
 	}
 	if n.Features != in.Features {
 		n.Features = in.Features
-		x.replan = true
+		x.relink = true // carriers depend on who can steer
 		x.event("features-changed", n.Name, 0, "%s now says: next-csid %v, carrier-egress %v %s", n.Name, in.Features.NextCSID, in.Features.CarrierEgress, in.Features.Why)
 	}
 	return nil

@@ -133,7 +133,7 @@ func (x *step) approve(in *Approve) (*northbound.Grant, error) {
 		return nil, refuse(Expired, "the grant %s has ended (%s): grant again", g.ID, g.Reason)
 	case g.Approved == "":
 		g.Approved, g.Waits = who(in.By), false
-		x.replan = true
+		x.regrant = true
 		x.decided("approve", g.Approved, g)
 		x.event("grant-approved", "", 0, "%s approved the grant %s of %s", g.Approved, g.ID, g.By)
 	}
@@ -206,7 +206,7 @@ func (x *step) freeze(in *Freeze) (*northbound.Freeze, error) {
 			f.InFlight = append(f.InFlight, id)
 		}
 	}
-	x.replan = true
+	x.regrant = true
 	x.decided("freeze", f.By, *f)
 	x.event("frozen", f.Node, 0, "%s froze %s: %s; %d transfers were in flight (freeze %s)", f.By, frozenWhat(f), f.Reason, len(f.InFlight), f.ID)
 	out := *f
@@ -236,7 +236,7 @@ func (x *step) unfreeze(in *Unfreeze) (*northbound.Freeze, error) {
 	}
 	if f.Lifted.IsZero() {
 		f.Lifted, f.LiftedBy = x.now, who(in.By)
-		x.replan = true
+		x.regrant = true
 		x.decided("unfreeze", f.LiftedBy, *f)
 		x.event("unfrozen", f.Node, 0, "%s lifted the freeze %s of %s", f.LiftedBy, f.ID, frozenWhat(f))
 	}

@@ -26,33 +26,52 @@ func ended(r *Reservation) bool { return r.State == northbound.StateTerminated }
 // booked reports whether a reservation's committed rate is taken on its path.
 func booked(r *Reservation) bool { return !ended(r) && !r.Implicit }
 
-// committedOf returns the committed rates of a pair together.
-func (c *Core) committedOf(ingress, egress string) (sum dssn.Bandwidth) {
+// loads are the committed rates: of each pair together, and on each link.
+type loads struct {
+	need map[string]dssn.Bandwidth // by pair
+	link []dssn.Bandwidth
+}
+
+func (c *Core) loads() *loads {
+	l := &loads{need: map[string]dssn.Bandwidth{}, link: make([]dssn.Bandwidth, c.graph.NumLinks())}
 	for _, r := range c.s.Reservations {
-		if booked(r) && r.Ingress == ingress && r.Egress == egress {
-			sum += r.Committed
+		if booked(r) {
+			l.need[pairKey(r.Ingress, r.Egress)] += r.Committed
 		}
 	}
-	return sum
+	for key, p := range c.s.Pairs {
+		if need := l.need[key]; need > 0 {
+			links, _ := c.linksOf(p.Path)
+			l.add(links, need)
+		}
+	}
+	return l
+}
+
+func (l *loads) add(p paths.Path, need dssn.Bandwidth) {
+	for _, li := range p {
+		l.link[li] += need
+	}
+}
+
+func (l *loads) remove(p paths.Path, need dssn.Bandwidth) {
+	for _, li := range p {
+		l.link[li] -= need
+	}
 }
 
 // free returns, per link, the capacity that no committed rate has taken,
 // leaving the pair named skip out of account.
-func (c *Core) free(skip string) []dssn.Bandwidth {
+func (c *Core) free(l *loads, skip string) []dssn.Bandwidth {
+	if p := c.s.Pairs[skip]; p != nil && l.need[skip] > 0 {
+		links, _ := c.linksOf(p.Path)
+		l.remove(links, l.need[skip])
+		defer l.add(links, l.need[skip])
+	}
 	out := make([]dssn.Bandwidth, c.graph.NumLinks())
 	for i := range out {
-		if l := c.graph.Link(i); l.Usable() {
-			out[i] = l.Capacity
-		}
-	}
-	for key, p := range c.s.Pairs {
-		if key == skip {
-			continue
-		}
-		need := c.committedOf(p.Ingress, p.Egress)
-		links, _ := c.linksOf(p.Path)
-		for _, li := range links {
-			out[li] -= min(need, out[li])
+		if k := c.graph.Link(i); k.Usable() {
+			out[i] = k.Capacity - min(l.link[i], k.Capacity)
 		}
 	}
 	return out
@@ -154,9 +173,9 @@ func longestLink(c *Core, p paths.Path) (worst int32) {
 
 // route finds a path for a pair that can carry rate besides what others have
 // committed: the present one if it can, else the shortest that can.
-func (c *Core) route(ingress, egress string, rate dssn.Bandwidth) (paths.Path, bool) {
+func (c *Core) route(l *loads, ingress, egress string, rate dssn.Bandwidth) (paths.Path, bool) {
 	key := pairKey(ingress, egress)
-	free := c.free(key)
+	free := c.free(l, key)
 	if p := c.s.Pairs[key]; p != nil {
 		if links, ok := c.linksOf(p.Path); ok && c.pinnable(links) && minFree(links, free) >= rate {
 			return links, true
@@ -187,8 +206,8 @@ func minFree(p paths.Path, free []dssn.Bandwidth) dssn.Bandwidth {
 
 // widest returns the path that can carry the most besides what others have
 // committed, that rate, and the link that bounds it.
-func (c *Core) widest(ingress, egress string) (p paths.Path, rate dssn.Bandwidth, bottleneck string) {
-	free := c.free(pairKey(ingress, egress))
+func (c *Core) widest(l *loads, ingress, egress string) (p paths.Path, rate dssn.Bandwidth, bottleneck string) {
+	free := c.free(l, pairKey(ingress, egress))
 	steps := slices.Clone(free)
 	slices.Sort(steps)
 	steps = slices.Compact(steps)
@@ -248,18 +267,19 @@ func (c *Core) repairs(ingress, egress string, p paths.Path) (out [][]string) {
 // ensurePair keeps a pair's path while it works and carries what is committed,
 // and finds another otherwise. A pair without any usable path keeps its last:
 // nothing better is known, and links come back.
-func (x *step) ensurePair(ingress, egress string) {
+func (x *step) ensurePair(l *loads, ingress, egress string) {
 	key := pairKey(ingress, egress)
 	p := x.s.Pairs[key]
 	if p == nil {
 		p = &Pair{Ingress: ingress, Egress: egress}
 		x.s.Pairs[key] = p
 	}
-	need := x.committedOf(ingress, egress)
-	links, ok := x.route(ingress, egress, need)
+	need := l.need[key]
+	was, _ := x.linksOf(p.Path)
+	links, ok := x.route(l, ingress, egress, need)
 	fault := ""
 	if !ok {
-		_, rate, bottleneck := x.widest(ingress, egress)
+		_, rate, bottleneck := x.widest(l, ingress, egress)
 		if old, works := x.linksOf(p.Path); works && x.pinnable(old) {
 			links, ok = old, true
 		} else {
@@ -288,8 +308,14 @@ func (x *step) ensurePair(ingress, egress string) {
 			x.event("path-changed", ingress, 0, "from %s to %s by %s instead of %s", ingress, egress, strings.Join(names, " → "), strings.Join(p.Path, " → "))
 		}
 		p.Path = names
+		l.remove(was, need)
+		l.add(links, need)
+		x.touchNode(ingress)
 	}
-	p.Repairs = x.repairs(ingress, egress, links)
+	if repairs := x.repairs(ingress, egress, links); !slices.EqualFunc(repairs, p.Repairs, slices.Equal[[]string]) {
+		p.Repairs = repairs
+		x.touchNode(ingress)
+	}
 }
 
 // carrier writes a path of names as an address; without steering it names the

@@ -49,17 +49,22 @@ func (c *Core) relations() (out []relation) {
 			terminals[n.Institution] = append(terminals[n.Institution], n)
 		}
 	}
-	seen := map[reach]bool{}
+	seen := map[reach]int{}
 	for _, g := range c.s.Grants {
 		if !g.Ended.IsZero() {
 			continue
 		}
 		for _, d := range c.covered(g.Data) {
 			for _, n := range terminals[g.To] {
-				if k := (reach{d.Record.ID, n.Name}); !seen[k] && permits(g, n, d.Record.ID) {
-					seen[k] = true
-					// Which grant lasts longest is for grantFor to say.
-					out = append(out, relation{consumer: n, dataset: d})
+				if !permits(g, n, d.Record.ID) {
+					continue
+				}
+				k := reach{d.Record.ID, n.Name}
+				if i, known := seen[k]; !known {
+					seen[k] = len(out)
+					out = append(out, relation{consumer: n, dataset: d, grant: g})
+				} else if outlasts(g, out[i].grant) {
+					out[i].grant = g
 				}
 			}
 		}
@@ -70,8 +75,7 @@ func (c *Core) relations() (out []relation) {
 	})
 	kept := out[:0]
 	for _, r := range out {
-		r.grant, r.holder = c.grantFor(r.consumer, r.dataset.Record.ID), c.holderFor(r.dataset, r.consumer)
-		if r.holder != nil && r.holder.Hub != "" {
+		if r.holder = c.holderFor(r.dataset, r.consumer); r.holder != nil && r.holder.Hub != "" {
 			kept = append(kept, r)
 		}
 	}
@@ -128,7 +132,7 @@ func (x *step) reconcileNow() {
 		x.rebuild()
 	}
 	x.reconcile()
-	x.relink, x.replan = false, false
+	x.relink, x.regrant, x.replan = false, false, false
 }
 
 // reconcile brings everything that follows from the state up to date: implicit
@@ -137,28 +141,51 @@ func (x *step) reconcile() {
 	if x.graph == nil {
 		return
 	}
-	rel := x.relations()
-	fl := flows(rel)
-	x.implicit(fl)
-	x.endUnpermitted(rel)
-	wanted := map[string]bool{}
-	for _, id := range sortedKeys(x.s.Reservations) {
-		r := x.s.Reservations[id]
-		if ended(r) {
-			continue
+	if x.rebuilt || x.regrant {
+		for _, r := range x.rel {
+			x.touchNode(r.holder.Name)
+			x.touchNode(r.consumer.Name)
 		}
-		if key := pairKey(r.Ingress, r.Egress); !wanted[key] {
-			wanted[key] = true
-			x.ensurePair(r.Ingress, r.Egress)
+		x.rel = x.relations()
+		for _, r := range x.rel {
+			x.touchNode(r.holder.Name)
+			x.touchNode(r.consumer.Name)
+		}
+		x.implicit(flows(x.rel))
+		x.endUnpermitted()
+	}
+	x.ensurePairs()
+	x.share()
+	x.assign()
+	x.rebuilt, x.touched, x.moved = false, nil, nil
+}
+
+// ensurePairs looks after the pairs that need it: those without a path or with
+// a fault, those just moved, and all of them when the graph is new. Others keep
+// what they have, for nothing is admitted at their cost.
+func (x *step) ensurePairs() {
+	wanted := map[string]*Reservation{}
+	for _, r := range x.s.Reservations {
+		if !ended(r) {
+			wanted[pairKey(r.Ingress, r.Egress)] = r
 		}
 	}
-	for _, key := range sortedKeys(x.s.Pairs) {
-		if !wanted[key] {
+	for key := range x.s.Pairs {
+		if wanted[key] == nil {
 			delete(x.s.Pairs, key)
 		}
 	}
-	x.share()
-	x.assign(rel)
+	var l *loads
+	for _, key := range sortedKeys(wanted) {
+		p := x.s.Pairs[key]
+		if p != nil && p.Path != nil && p.Fault == "" && !x.rebuilt && !x.moved[key] {
+			continue
+		}
+		if l == nil {
+			l = x.loads()
+		}
+		x.ensurePair(l, wanted[key].Ingress, wanted[key].Egress)
+	}
 }
 
 // implicit gives every permitted flow its background reservation, and ends
@@ -184,6 +211,7 @@ func (x *step) implicit(fl []flow) {
 			}
 		}
 		r.Ceiling = min(f.ingress.Access, f.egress.Access)
+		x.touch(r)
 	}
 	for _, id := range sortedKeys(x.s.Reservations) {
 		if r := x.s.Reservations[id]; r.Implicit && !ended(r) && !wanted[id] {
@@ -193,17 +221,22 @@ func (x *step) implicit(fl []flow) {
 }
 
 // endUnpermitted ends explicit reservations whose grant is over.
-func (x *step) endUnpermitted(rel []relation) {
+func (x *step) endUnpermitted() {
+	permitted := map[[2]netip.Prefix]bool{}
+	for _, r := range x.rel {
+		permitted[[2]netip.Prefix{r.dataset.Record.ID.Prefix(), netip.PrefixFrom(r.consumer.Node.Addr(), 128)}] = true
+	}
 	for _, id := range sortedKeys(x.s.Reservations) {
 		r := x.s.Reservations[id]
-		if ended(r) || r.Implicit {
+		if ended(r) || r.Implicit || permitted[flowKey(r)] {
 			continue
 		}
 		n := x.s.Nodes[r.Egress]
 		switch {
-		case n == nil || x.grantFor(n, r.Data) != nil:
-		case x.frozen(n, r.Data) != nil:
+		case n != nil && x.frozen(n, r.Data) != nil:
 			x.terminate(r, "it is frozen: "+x.frozen(n, r.Data).Reason)
+		case n != nil && x.grantFor(n, r.Data) != nil:
+			x.terminate(r, "no terminal holds the data any more")
 		default:
 			x.terminate(r, "no grant permits it any more")
 		}
@@ -266,11 +299,20 @@ func (c *Core) capacities() []dssn.Bandwidth {
 
 // share sets what every reservation is allocated and why not more.
 func (x *step) share() {
-	for _, r := range x.s.Reservations {
+	was := map[dssn.ReservationID]dssn.Bandwidth{}
+	for id, r := range x.s.Reservations {
 		if !ended(r) {
+			was[id] = r.Allocated
 			r.Allocated, r.Limit = 0, ""
 		}
 	}
+	defer func() {
+		for id, rate := range was {
+			if r := x.s.Reservations[id]; r.Allocated != rate {
+				x.touch(r)
+			}
+		}
+	}()
 	rs, ds := x.demands()
 	shares, err := solve.MaxMin(x.capacities(), ds)
 	if err != nil {

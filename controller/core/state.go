@@ -140,6 +140,7 @@ type Core struct {
 	index       map[string]int // node name to graph index
 	forwarding  *forwarding
 	assignments map[string]*southbound.Assignment
+	rel         []relation // what grants permit
 }
 
 // New returns an empty core.
@@ -188,6 +189,8 @@ func Restore(snapshot []byte) (*Core, error) {
 	if c.s.Topology != "" {
 		x := &step{Core: c, now: c.s.Now}
 		x.rebuild()
+		x.rel = x.relations()
+		x.indexEdges()
 		for _, name := range sortedKeys(c.s.Nodes) {
 			a := x.compile(c.s.Nodes[name])
 			if is := c.s.Issued[name]; is != nil {

@@ -17,9 +17,27 @@ type step struct {
 	*Core
 	now     time.Time
 	effects []Effect
-	// relink is set when nodes or links changed, replan when anything changed
-	// that paths, shares or assignments follow from.
-	relink, replan bool
+	// relink is set when nodes or links changed, regrant when rights did, replan
+	// when contracts did. What follows from them is brought up to date at the end
+	// of the step, and only that; a test compares it with everything computed anew.
+	relink, regrant, replan bool
+	rebuilt                 bool            // the graph is new since the last assignments
+	touched                 map[string]bool // nodes whose assignment may have changed
+	moved                   map[string]bool // pairs that were given another path
+	edges                   map[string]*edge
+}
+
+// touch marks the ends of a reservation.
+func (x *step) touch(r *Reservation) {
+	x.touchNode(r.Ingress)
+	x.touchNode(r.Egress)
+}
+
+func (x *step) touchNode(name string) {
+	if x.touched == nil {
+		x.touched = map[string]bool{}
+	}
+	x.touched[name] = true
 }
 
 // Step applies one input at a time. Time that goes backwards is taken as
@@ -37,7 +55,7 @@ func (c *Core) Step(now time.Time, in Input) (Reply, []Effect, error) {
 	if x.relink {
 		x.rebuild()
 	}
-	if x.relink || x.replan {
+	if x.relink || x.regrant || x.replan {
 		x.reconcile()
 	}
 	return reply, x.effects, err

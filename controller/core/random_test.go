@@ -1,0 +1,84 @@
+package core_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"dssn/controller/core"
+	"dssn/controller/northbound"
+)
+
+// Random lives of a small network. After every step the assignments are those
+// computed anew (see twin), nothing is allocated twice, and what is committed
+// fits unless its contract says that it is degraded; at the end the journal
+// gives the same state.
+func TestNothingIsSoldTwiceWhateverHappens(t *testing.T) {
+	runs := 25
+	if testing.Short() {
+		runs = 5
+	}
+	for seed := range uint64(runs) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { randomLife(t, seed) })
+	}
+}
+
+func randomLife(t *testing.T, seed uint64) {
+	random := rand.New(rand.NewPCG(seed, 1))
+	s := newScript(t)
+	s.run(world + "token south-2 terminal south\njoin south-2\nsee south-2 b\nsee b a c south-2\n" +
+		"publish north-1 rain 1000\npublish north-1 wind 1000\npublish south-1 snow 1000\n")
+	pick := func(words ...string) string { return words[random.IntN(len(words))] }
+	for range 60 {
+		data := pick("rain", "wind", "snow")
+		node := pick("north-1", "south-1", "south-2")
+		rate := fmt.Sprintf("%dM", random.IntN(9000))
+		line := pick(
+			"reserve "+node+" "+data+" committed="+rate+" ceiling=10G priority="+fmt.Sprint(1+random.IntN(100)),
+			"reserve "+node+" "+data+" committed="+rate+" class=assured",
+			"hold "+node+" "+data+" committed="+rate,
+			"commit "+node+" "+data,
+			"release "+node+" "+data,
+			"modify "+node+" "+data+" committed="+rate,
+			"grant operator "+data+" "+pick("south", "north", "south-2")+" "+fmt.Sprint(1+random.IntN(400)),
+			"grant operator 3fff:d55:1:1::/64 south 500",
+			"revoke operator "+data,
+			"freeze operator "+pick("south", "south-2", "rain", "snow")+" because",
+			"unfreeze operator", "unfreeze operator",
+			"see b a c south-2", "see b c south-2", "see d a c", "see d a", "see b a c", "see a b d north-1",
+			fmt.Sprintf("wait %d", random.IntN(40)),
+		)
+		if _, err := s.do(line); err != nil {
+			if _, ok := err.(*core.Refusal); !ok {
+				t.Fatalf("%s: %v", line, err)
+			}
+		}
+		s.checkLaws(line)
+	}
+	s.checkReplay()
+}
+
+func (s *script) checkLaws(line string) {
+	s.t.Helper()
+	degraded := false
+	for _, r := range s.c.Reservations(operator) {
+		degraded = degraded || r.State == northbound.StateDegraded || r.State == northbound.StateHeld // a hold says it at its commit
+		if r.Allocated > r.Ceiling {
+			s.t.Fatalf("after %q: %s is allocated %s above its ceiling %s", line, r.ID, r.Allocated, r.Ceiling)
+		}
+		if r.State == northbound.StateActive && !r.Implicit && r.Allocated < r.Committed {
+			s.t.Fatalf("after %q: %s is active with %s of %s committed", line, r.ID, r.Allocated, r.Committed)
+		}
+		if r.State == northbound.StateTerminated && r.Allocated != 0 {
+			s.t.Fatalf("after %q: %s has ended and is allocated %s", line, r.ID, r.Allocated)
+		}
+	}
+	for _, l := range s.c.Status(operator).Links {
+		if l.Up && l.Allocated > l.Capacity {
+			s.t.Fatalf("after %q: %s of %s are allocated on %s", line, l.Allocated, l.Capacity, l.Name)
+		}
+		if l.Up && l.Committed > l.Capacity && !degraded {
+			s.t.Fatalf("after %q: %s of %s are committed on %s and nobody is degraded", line, l.Committed, l.Capacity, l.Name)
+		}
+	}
+}
