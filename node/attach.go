@@ -190,13 +190,17 @@ func (u *uplink) stream(ctx context.Context, url string) error {
 		case err := <-received:
 			return err
 		case <-ctx.Done():
+			// The transport notices a cancelled context only once it is done with
+			// the request's body, which may be waiting for its next message.
 			cancel()
+			s.CloseRequest()
 			<-received
 			return ctx.Err()
 		case <-u.wake:
 			for _, m := range u.take() {
 				if err := s.Send(m); err != nil {
 					cancel()
+					s.CloseRequest()
 					return receiveErrorFrom(<-received, err)
 				}
 			}

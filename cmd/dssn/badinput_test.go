@@ -203,4 +203,14 @@ func TestBadInputGetsASentenceAndChangesNothing(t *testing.T) {
 	if after := v.counts(); after != before {
 		t.Errorf("refused commands changed the network: before %+v, after %+v", before, after)
 	}
+	t.Run("stopping a node, and again", func(t *testing.T) {
+		v := town{t, l}
+		if out := v.works(consumer, "dssn", "node", "stop"); !strings.Contains(out, "has ended") {
+			t.Errorf("said %q", out)
+		}
+		if out := v.works(consumer, "dssn", "node", "stop"); !strings.Contains(out, "was not running") {
+			t.Errorf("the second time it said %q", out)
+		}
+		v.refused("dssn node (join|run)", consumer, "dssn", "node", "status")
+	})
 }

@@ -98,18 +98,10 @@ func labExecCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			words := args[1:]
-			if words[0] == "--" {
-				words = words[1:]
-			}
-			if len(words) == 0 {
-				return usagef("%s takes a node and a command: write %s beijing -- ip -6 route", cmd.CommandPath(), cmd.CommandPath())
-			}
-			return l.Exec(args[0], words)
+			return l.Exec(args[0], args[1:])
 		},
 	}
 	cmd.Flags().StringVar(&id, "lab", "", "name of the lab (default: the only one)")
-	cmd.Flags().SetInterspersed(false) // what follows the node belongs to the command
 	return cmd
 }
 
