@@ -267,7 +267,26 @@ func TestFromTokenToReceipt(t *testing.T) {
 			t.Errorf("the %s export lacks the transfer: %s", format, b)
 		}
 	}
+	said := must(w.op.Metrics(ctx))(t)
+	for _, line := range []string{"dssn_transfers{state=\"settled\"} 1\n", "dssn_reservations{state=\"active\"} 1\n", "dssn_datasets 1\n", "dssn_link_up{from=\"a\",to=\"b\"} 0\n", "dssn_nodes{connected=\"true\"}"} {
+		if !bytes.Contains(said, []byte(line)) {
+			t.Errorf("the metrics lack %q:\n%s", line, said)
+		}
+	}
 	receipt := must(w.consumer.V1.Receipt(ctx, transfer))(t)
+	// A stranger checks the whole log by what is served, and that it only grew.
+	older := must(w.op.Checkpoint(ctx))(t)
+	must(w.op.AddInstitution(ctx, northbound.InstitutionRequest{Name: "west"}))(t)
+	leaves := 0
+	newest := must(evidence.VerifyLog(w.consumer.LogKey, older, func(path string) ([]byte, error) {
+		if path == "checkpoint" {
+			return w.op.Checkpoint(ctx)
+		}
+		return w.op.Tile(ctx, path)
+	}, func(int64, []byte) error { leaves++; return nil }))(t)
+	if st := must(w.op.Status(ctx))(t); newest.Size != st.LogSize || int64(leaves) != st.LogSize {
+		t.Errorf("verified %d leaves, read %d, the log has %d", newest.Size, leaves, st.LogSize)
+	}
 	v := must(evidence.VerifyReceipt(receipt, w.consumer.LogKey))(t)
 	var body struct{ Record northbound.UsageRecord }
 	if err := json.Unmarshal(v.Body, &body); err != nil || body.Record.Bytes != 1<<30 || body.Record.Root != d.Record.Root.String() {

@@ -42,6 +42,8 @@ type engine struct {
 	// newest snapshot covers; run's own.
 	applied, saved int64
 
+	counters counters
+
 	mu   sync.Mutex // guards core; held for a step or a query, never across I/O
 	core *core.Core
 }
@@ -124,6 +126,7 @@ func (e *engine) snapshot() {
 		return
 	}
 	e.saved = e.applied
+	e.counters.snapshots.Add(1)
 }
 
 // run takes inputs until ctx ends. An error means that nothing can be made
@@ -196,8 +199,13 @@ func (e *engine) take(batch []*submission) error {
 		var f []core.Effect
 		s.reply, f, s.err = e.core.Step(s.now, s.in)
 		effects = append(effects, f...)
+		e.counters.inputs.Add(1)
+		if s.err != nil {
+			e.counters.refused.Add(1)
+		}
 	}
 	e.mu.Unlock()
+	e.counters.batches.Add(1)
 	e.applied = entries[len(entries)-1].Sequence
 	if err := e.witness(effects); err != nil {
 		e.refuseAll(batch, err)

@@ -217,7 +217,7 @@ func (c *Controller) serve(ctx context.Context, o *Options) error {
 		return err
 	}
 	remote := c.server(c.remoteHandler())
-	operator := c.server(northbound.NewHandler(service{c}, northbound.Options{Identify: identifyOperator, Trouble: c.trouble}))
+	operator := c.server(c.localHandler())
 	failed := make(chan error, len(listeners)+1)
 	for _, l := range listeners {
 		go func() { failed <- remote.Serve(l) }()

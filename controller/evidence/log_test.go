@@ -81,6 +81,7 @@ func TestTheLogIsTheTreeOfItsLeaves(t *testing.T) {
 	}
 	check()
 	checkTiles(t, l, leaves, verifier)
+	checkWhole(t, l, leaves, verifier)
 
 	// Every leaf has a receipt, which says neither more nor less than the leaf.
 	for _, i := range []int64{0, 1, 255, 256, 511, int64(len(leaves)) - 1} {
@@ -207,6 +208,93 @@ func checkTiles(t *testing.T, l *evidence.Log, leaves [][]byte, verifier string)
 	for _, p := range []string{"tile/0/003", "tile/entries/002", "tile/0/x001/000", "tile/9/000", "tile/0/002.p/255", "checkpoint", "tile/-1/0", "tile/entries/" + strings.Repeat("x999/", 8) + "000"} {
 		if _, ok, err := l.Tile(p); ok || err != nil {
 			t.Errorf("%s: there is such a tile (%v)", p, err)
+		}
+	}
+}
+
+func TestALogThatWasRewrittenOrCutIsFound(t *testing.T) {
+	signer, verifier, err := evidence.NewKey("test.log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var checkpoints [][]byte
+	var logs []*evidence.Log
+	for i := range 2 {
+		l, j := open(t, filepath.Join(t.TempDir(), "j.db"), signer, verifier)
+		defer j.Close()
+		for n := range int64(10 - 3*i) {
+			if err := l.Append(n, [][]byte{fmt.Appendf(nil, `{"n":%d}`, n+n/5*int64(i))}); err != nil {
+				t.Fatal(err)
+			}
+			if n == 6 {
+				cp, _ := l.Checkpoint()
+				checkpoints = append(checkpoints, cp)
+			}
+		}
+		logs = append(logs, l)
+	}
+	serve := func(l *evidence.Log) func(string) ([]byte, error) {
+		return func(p string) ([]byte, error) {
+			if p == "checkpoint" {
+				return l.Checkpoint()
+			}
+			b, _, err := l.Tile(p)
+			return b, err
+		}
+	}
+	if _, err := evidence.VerifyLog(verifier, checkpoints[0], serve(logs[0]), nil); err != nil {
+		t.Errorf("a log that only grew: %v", err)
+	}
+	if _, err := evidence.VerifyLog(verifier, checkpoints[1], serve(logs[0]), nil); err == nil {
+		t.Error("another past went unnoticed")
+	}
+	grown, _ := logs[0].Checkpoint()
+	if _, err := evidence.VerifyLog(verifier, grown, serve(logs[1]), nil); err == nil {
+		t.Error("a shorter log went unnoticed")
+	}
+}
+
+// checkWhole reads the log as an auditor would, and as one who is lied to.
+func checkWhole(t *testing.T, l *evidence.Log, leaves [][]byte, verifier string) {
+	t.Helper()
+	honest := func(p string) ([]byte, error) {
+		if p == "checkpoint" {
+			return l.Checkpoint()
+		}
+		b, ok, err := l.Tile(p)
+		if !ok {
+			return nil, fmt.Errorf("there is no %s (%v)", p, err)
+		}
+		return b, err
+	}
+	var read [][]byte
+	c, err := evidence.VerifyLog(verifier, nil, honest, func(i int64, b []byte) error {
+		if i != int64(len(read)) {
+			t.Errorf("leaf %d came after %d", i, len(read))
+		}
+		read = append(read, append([]byte(nil), b...))
+		return nil
+	})
+	if err != nil || c.Size != int64(len(leaves)) || c.Root != root(leaves) || root(read) != c.Root {
+		t.Fatalf("%+v, %v", c, err)
+	}
+	if _, err := evidence.VerifyLog(verifier, c.Checkpoint, honest, nil); err != nil {
+		t.Errorf("the log is not its own continuation: %v", err)
+	}
+	for what, change := range map[string]func([]byte) []byte{
+		"changed":     func(b []byte) []byte { b[2] ^= 1; return b },
+		"cut short":   func(b []byte) []byte { return b[:len(b)-1] },
+		"made longer": func(b []byte) []byte { return append(b, 0) },
+	} {
+		liar := func(p string) ([]byte, error) {
+			b, err := honest(p)
+			if strings.HasPrefix(p, "tile/entries/001") {
+				b = change(append([]byte(nil), b...))
+			}
+			return b, err
+		}
+		if _, err := evidence.VerifyLog(verifier, nil, liar, nil); err == nil {
+			t.Errorf("an entry bundle that was %s went unnoticed", what)
 		}
 	}
 }

@@ -319,6 +319,12 @@ func (c *Client) Events(ctx context.Context, after int64) ([]Event, error) {
 	return get[[]Event](ctx, c, "/v1/events?after="+strconv.FormatInt(after, 10))
 }
 
+// Metrics returns the controller's metrics in the Prometheus text format; only
+// its local socket has them.
+func (c *Client) Metrics(ctx context.Context) ([]byte, error) {
+	return c.exchange(ctx, http.MethodGet, "/metrics", nil)
+}
+
 // Checkpoint returns the evidence log's signed checkpoint.
 func (c *Client) Checkpoint(ctx context.Context) ([]byte, error) {
 	return c.exchange(ctx, http.MethodGet, "/evidence/checkpoint", nil)
