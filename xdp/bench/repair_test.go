@@ -19,7 +19,7 @@ import (
 
 // probeEvery and probesMissed are the liveness of the probe row: an adjacency is
 // down after so many unanswered probes in a row.
-const probeEvery, probesMissed = 10 * time.Millisecond, 3
+const probeEvery, probesMissed = 5 * time.Millisecond, 4
 
 // BenchmarkRepair cuts a link under load, again and again, and prints how long it
 // took until the first packet by the backup, told by link events or by probes
