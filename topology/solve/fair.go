@@ -20,6 +20,8 @@ package solve
 import (
 	"math"
 	"slices"
+
+	"dssn"
 )
 
 // levelGap is how exactly a level is solved: the proof weighs what is left over
@@ -110,6 +112,10 @@ func (f *fair) level() bool {
 	}
 	f.rounds += r.s.round
 	f.steps += r.e.ip.Iterations
+	if r.flows == nil {
+		f.shareRest(r)
+		return false
+	}
 	f.reached = r.level
 	if f.o.Progress != nil {
 		f.o.Progress(Progress{Round: f.rounds, Value: r.level, Bound: r.level, Columns: len(f.flows)})
@@ -147,6 +153,35 @@ func (f *fair) finish(w *workload) bool {
 	f.flows = append(f.flows, a.Flows...)
 	f.active = nil
 	return true
+}
+
+// shareRest ends the climb where no level could be solved at all: everybody active
+// shares what is left by water-filling over the path it has. There is no proof for
+// these.
+func (f *fair) shareRest(r *rise) {
+	e, w := r.e, r.e.work
+	capacity := make([]dssn.Bandwidth, len(f.n.capacity))
+	for l, c := range f.n.capacity {
+		capacity[l] = dssn.Bandwidth(math.Max(c, 0))
+	}
+	var demands []PathDemand
+	var of []int
+	for k := range w.of {
+		if p := e.store.head[k]; p >= 0 {
+			demands = append(demands, PathDemand{Links: e.store.path(p), Ceiling: dssn.Bandwidth(r.wish[k]), Weight: r.speed[k]})
+			of = append(of, k)
+		}
+	}
+	shares, err := MaxMin(capacity, demands)
+	if err != nil {
+		return
+	}
+	for i, s := range shares {
+		if s.Rate > 0 {
+			f.flows = append(f.flows, Flow{Demand: w.of[of[i]], Rate: float64(s.Rate), Path: slices.Clone(demands[i].Links)})
+		}
+	}
+	f.active = nil
 }
 
 // settle takes the stopped demands' flows and the links they fill out of play. It
@@ -430,7 +465,7 @@ func (r *rise) ascend(rounds int) {
 		startMu, imbalance := s.masterRound()
 		e.loads()
 		level := e.ip.t
-		if !(level > 0 && imbalance < 1e-3) {
+		if !(level > 0 && imbalance < 0.5) {
 			// The arithmetic has come to its end: what an earlier round had stands, and
 			// the climb begins again from there, from prices without any history.
 			if since += 3; since > 12 || s.stopped() || r.level == 0 {
@@ -443,7 +478,7 @@ func (r *rise) ascend(rounds int) {
 			continue
 		}
 		over := e.overload()
-		if r.flows == nil || over < 1e-6 {
+		if r.flows == nil || over < 1e-6 && imbalance < 1e-3 {
 			r.flows, r.level = e.shares(), level
 		}
 		e.valueClasses()
