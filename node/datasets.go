@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -171,7 +172,7 @@ func (n *running) register(ctx context.Context, record *content.Record) error {
 			return nil
 		}
 		var p *problem
-		if errors.As(err, &p) && p.Status == http.StatusConflict && p.Type == problemSalt && record.Salt < maxSalts {
+		if errors.As(err, &p) && p.Status == http.StatusConflict && record.Salt < maxSalts && n.collides(ctx, record) {
 			record.Salt++
 			continue
 		}
@@ -179,8 +180,22 @@ func (n *running) register(ctx context.Context, record *content.Record) error {
 	}
 }
 
-// problemSalt is the type of the refusal that another salt cures.
-const problemSalt = "urn:dssn:problem:identifier-taken"
+// collides reports whether the catalogue knows the record's identifier under
+// other content: two subjects whose 48-bit hashes are equal.
+func (n *running) collides(ctx context.Context, record *content.Record) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, n.uplink.url()+"/v1/datasets/"+record.ID.String(), nil)
+	if err != nil {
+		return false
+	}
+	resp, err := n.client.Do(req)
+	if err != nil {
+		return false
+	}
+	defer resp.Body.Close()
+	var known registration
+	err = json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(&known)
+	return err == nil && resp.StatusCode == http.StatusOK && known.Record != nil && known.Record.ID == record.ID && known.Record.Root != record.Root
+}
 
 // keep moves a finished dataset to its place. Publishing the same again
 // replaces it.

@@ -46,6 +46,10 @@ type desk struct {
 	downs  chan *southbound.Down
 	drop   chan struct{} // ends the stream in progress
 	renews atomic.Int32
+	// taken refuses records with a lower salt: their identifiers are other
+	// content's, or, with sameContent, the same content's under another name.
+	taken       uint32
+	sameContent bool
 }
 
 func newDesk(t *testing.T) *desk {
@@ -68,6 +72,8 @@ func newDesk(t *testing.T) *desk {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+southbound.JoinPath, d.join)
 	mux.HandleFunc("POST "+southbound.RenewPath, d.renew)
+	mux.HandleFunc("POST /v1/datasets", d.register)
+	mux.HandleFunc("GET /v1/datasets/{id}", d.dataset)
 	mux.Handle(southbound.Procedure, connect.NewBidiStreamHandler(southbound.Procedure, d.attach, connect.WithCodec(southbound.Codec{})))
 	d.server = httptest.NewUnstartedServer(mux)
 	d.server.EnableHTTP2 = true
@@ -327,5 +333,50 @@ func TestACertificateIsRenewedBeforeItEnds(t *testing.T) {
 	id, err := n.state.identity()
 	if err != nil || string(id.Certificate) != string(n.certificate.Load().Certificate[0]) {
 		t.Errorf("the new certificate is not on disk: %v", err)
+	}
+}
+
+func (d *desk) register(w http.ResponseWriter, r *http.Request) {
+	var in registration
+	if err := json.NewDecoder(r.Body).Decode(&in); err != nil || in.Record.Verify() != nil {
+		writeProblem(w, http.StatusBadRequest, "no record")
+		return
+	}
+	if in.Record.Salt < d.taken {
+		writeProblem(w, http.StatusConflict, "taken")
+		return
+	}
+	writeJSON(w, in)
+}
+
+func (d *desk) dataset(w http.ResponseWriter, r *http.Request) {
+	id, err := dssn.ParseDataID(r.PathValue("id"))
+	if err != nil {
+		writeProblem(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	known := registration{&content.Record{ID: id, Root: content.Digest{1}}}
+	if d.sameContent {
+		known.Record.Root = content.Digest{2}
+	}
+	writeJSON(w, known)
+}
+
+func TestATakenIdentifierIsMintedAgain(t *testing.T) {
+	d := newDesk(t)
+	u, n := joined(t, d)
+	n.uplink = u
+	record := func() *content.Record {
+		return &content.Record{Name: "forecast", Registrant: n.identity.Registrant, Grade: 2, Root: content.Digest{2}, Length: 1, Files: 1, Created: time.Now()}
+	}
+	d.taken = 2
+	r := record()
+	if err := n.register(t.Context(), r); err != nil || r.Salt != 2 {
+		t.Errorf("registered with salt %d, %v; want salt 2", r.Salt, err)
+	}
+	d.sameContent = true // no collision: another salt would only hide the refusal
+	r = record()
+	if err := n.register(t.Context(), r); err == nil || err.Error() != "taken" || r.Salt != 0 {
+		t.Errorf("salt %d, %v; want the refusal", r.Salt, err)
 	}
 }
