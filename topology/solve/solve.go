@@ -171,7 +171,7 @@ func (s *descent) nextMu(gap, startMu, imbalance float64, rows, columns int) {
 	}
 	if rows > 0 || columns > 0 || imbalance > 1e-6 {
 		// The master is not the whole problem yet: no further ahead than the proof.
-		s.e.ip.mu = math.Min(firstMu, math.Max(s.e.ip.mu, gapToMu*gap/s.wide))
+		s.e.ip.mu = math.Min(firstMu, math.Max(s.e.ip.mu, s.pace()*gap/s.wide))
 	}
 	// Where rounds come and go without getting anywhere, columns that one round
 	// prunes are those that the next one needs: prune less.
@@ -183,6 +183,18 @@ func (s *descent) nextMu(gap, startMu, imbalance float64, rows, columns int) {
 		s.stale = 0
 	}
 }
+
+// pace is gapToMu for instances whose rounds are cheap. Where pricing and master are
+// dear, and paths so long that many small prices add up, μ must be smaller for
+// the same gap.
+func (s *descent) pace() float64 {
+	if len(s.e.work.of) > manyDemands {
+		return 0.4 * gapToMu
+	}
+	return gapToMu
+}
+
+const manyDemands = 100_000
 
 func (s *descent) stopped() bool { return s.o.Stop != nil && s.o.Stop() }
 
