@@ -2,6 +2,7 @@ package bench
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime/debug"
@@ -137,9 +138,9 @@ func BenchmarkAFXDP(b *testing.B) {
 	// A collection would interrupt the generator's long system call.
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	for b.Loop() {
-		var t table
-		for range rounds {
-			for _, size := range []int{64, 1500} {
+		for _, size := range []int{64, 1500} {
+			var t table
+			for range rounds {
 				p := newPorts(b)
 				stop := flood(b, p.gen, "g0", xdptest.Frame(1, size))
 				for _, mode := range []string{"rxdrop", "l2fwd", "forward"} {
@@ -151,25 +152,27 @@ func BenchmarkAFXDP(b *testing.B) {
 					t.add(row("Go"), p.goLoop(b, mode))
 					t.add(row("C"), p.peer(b, mode, "taskset", append([]string{"-c", "1", xsk, mode}, devices...)...))
 					// testpmd wants a main core of its own, which only prints.
-					args := []string{"-l", "0,1", "--no-pci", "--no-huge", "-m", "256", "--file-prefix", fmt.Sprintf("dssn%d", time.Now().UnixNano())}
+					prefix := fmt.Sprintf("dssn%d", time.Now().UnixNano())
+					args := []string{"-l", "0,1", "--no-pci", "--no-huge", "-m", "256", "--file-prefix", prefix}
 					for i, d := range devices {
 						args = append(args, "--vdev", fmt.Sprintf("net_af_xdp%d,iface=%s,start_queue=0,queue_count=1,busy_budget=64", i, d))
 					}
 					args = append(args, "--", "--forward-mode", fwd, "--auto-start", "--stats-period", "1", "--nb-cores", "1",
 						"--total-num-mbufs", "16384", "--burst", "64")
 					t.add(row("DPDK"), p.peer(b, mode, testpmd, args...))
+					os.RemoveAll(filepath.Join("/var/run/dpdk", prefix))
 				}
 				stop()
 			}
+			t.print(fmt.Sprintf("AF_XDP on veth, copy mode, one core, busy polling, frames of %d B", size), func(row string) string {
+				if base, ok := strings.CutSuffix(row, ", Go"); ok {
+					return base + ", C"
+				}
+				if base, ok := strings.CutSuffix(row, ", DPDK"); ok {
+					return base + ", C"
+				}
+				return ""
+			})
 		}
-		t.print("AF_XDP on veth, copy mode, one core, busy polling", func(row string) string {
-			if base, ok := strings.CutSuffix(row, ", Go"); ok {
-				return base + ", C"
-			}
-			if base, ok := strings.CutSuffix(row, ", DPDK"); ok {
-				return base + ", C"
-			}
-			return ""
-		})
 	}
 }
