@@ -78,6 +78,9 @@ func (a *Activity) Received(now time.Duration, data bool) {
 	}
 }
 
+// Answered records that the other side is there.
+func (a *Activity) Answered() { store(&a.Unanswered, 0) }
+
 // store writes only what is new, so that a line others read stays shared.
 func store(x *atomic.Int64, v int64) {
 	if x.Load() != v {

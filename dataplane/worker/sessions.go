@@ -23,10 +23,12 @@ func (w *Worker) Install(s *session.Session, current bool) {
 	}
 }
 
-// become makes s the session that seals.
+// become makes s the session that seals. Having agreed on it, the other side
+// has answered whatever was sent before.
 func (w *Worker) become(s *session.Session) {
 	s.Peer.Current = s
 	s.Peer.Asked = false
+	s.Peer.Activity.Answered()
 }
 
 // Erase removes and wipes a session.

@@ -58,8 +58,9 @@ type Worker struct {
 
 	mailbox struct {
 		sync.Mutex
-		full  atomic.Bool // lets the worker see without the lock that nothing is there
-		calls []func()
+		full   atomic.Bool // lets the worker see without the lock that nothing is there
+		closed bool
+		calls  []func()
 	}
 
 	now      time.Duration
@@ -127,13 +128,23 @@ func New(o Options) *Worker {
 // Publish puts t in force for the next Poll.
 func (w *Worker) Publish(t *Tables) { w.tables.Store(t) }
 
-// Do has f called by the worker between two batches. Any goroutine may call it.
+// Do has f called by the worker between two batches, or never if the worker has
+// stopped. Any goroutine may call it.
 func (w *Worker) Do(f func()) {
 	w.mailbox.Lock()
-	w.mailbox.calls = append(w.mailbox.calls, f)
-	w.mailbox.full.Store(true)
+	if !w.mailbox.closed {
+		w.mailbox.calls = append(w.mailbox.calls, f)
+		w.mailbox.full.Store(true)
+	}
 	w.mailbox.Unlock()
 	w.wake()
+}
+
+// Stop says that nobody will call Poll any more.
+func (w *Worker) Stop() {
+	w.mailbox.Lock()
+	w.mailbox.closed, w.mailbox.calls = true, nil
+	w.mailbox.Unlock()
 }
 
 // Poll carries what is there now and reports whether anything was. Now is the

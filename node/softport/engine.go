@@ -195,6 +195,7 @@ func (e *Engine) Err() error {
 // ended is called by the worker's thread as its last act.
 func (e *Engine) ended(why error) {
 	e.why = why
+	e.worker.Stop()
 	close(e.done)
 }
 

@@ -45,7 +45,7 @@ func TestTenThousandPeersFitAHundredMegabytes(t *testing.T) {
 	if got := len(e.Peers(nil)); got != peers {
 		t.Fatalf("%d peers are configured", got)
 	}
-	if used := heap() - before; used > 100<<20 {
+	if used := int64(heap()) - int64(before); used > 100<<20 {
 		t.Errorf("%d peers take %d MB", peers, used>>20)
 	} else {
 		t.Logf("%d peers take %d MB", peers, used>>20)

@@ -150,7 +150,7 @@ func (m *Machine) response(now Now, from netip.AddrPort, b []byte, out []Effect)
 	send, receive := p.noise.split()
 	// The index goes over from the handshake to the session.
 	p.ephemeral, p.noise, p.wanting = nil, noise{}, false
-	p.lastHandshake = now.Wall
+	p.lastHandshake, p.agreedAt = now.Wall, now.Mono
 
 	if p.next != nil {
 		out = m.erase(p, &p.previous, out)
@@ -183,7 +183,7 @@ func (m *Machine) Confirmed(now Now, k Key, local uint32, out []Effect) []Effect
 	}
 	out = m.erase(p, &p.previous, out)
 	p.previous, p.current, p.next = p.current, p.next, nil
-	p.lastHandshake = now.Wall
+	p.lastHandshake, p.agreedAt = now.Wall, now.Mono
 	// What we wanted is there; an initiation under way may still be answered.
 	p.wanting = false
 	return out
@@ -217,7 +217,7 @@ func (m *Machine) tick(now Now, p *peer, a Activity, out []Effect) []Effect {
 			out = m.initiate(now, p, out)
 		}
 	}
-	if !p.wanting && a.Unanswered != 0 && t-a.Unanswered >= keepaliveTimeout+rekeyTimeout &&
+	if !p.wanting && a.Unanswered > p.agreedAt && t-a.Unanswered >= keepaliveTimeout+rekeyTimeout &&
 		(p.firedFor != a.Unanswered || a.LastSent > p.gaveUpAt) {
 		p.firedFor = a.Unanswered
 		out = m.begin(now, p, out)

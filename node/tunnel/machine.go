@@ -138,6 +138,7 @@ type peer struct {
 	since     time.Duration // of the first try
 	gaveUpAt  time.Duration
 	firedFor  time.Duration // Unanswered that has already led to a handshake
+	agreedAt  time.Duration // of the latest session; what was unanswered before is answered
 
 	// Their initiations.
 	newest   [12]byte

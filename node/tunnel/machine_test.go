@@ -106,6 +106,25 @@ func TestAPeerThatWasRestartedIsFoundAgain(t *testing.T) {
 	}
 }
 
+func TestAPeerWithNothingToSayIsNotAskedAgain(t *testing.T) {
+	w := newWorld(t, 13)
+	a, b := w.add(), w.add()
+	w.meet(a, b, Key{}, 0)
+	b.boot(w) // b's worker has no route back, so that only the machines talk
+	w.meet(a, b, Key{}, 0)
+	lost := true // the first session dies unanswered
+	w.onTheWire = func(_ *host, d porttest.Datagram) bool { return !lost || d.Data[0] != 4 }
+	w.say(a, b, 1)
+	w.run(20 * time.Second) // fifteen seconds: a new handshake
+	lost = false
+	before := w.initiations
+	w.say(a, b, 2)
+	w.run(9 * time.Second) // b owes a keepalive only after ten
+	if w.initiations != before {
+		t.Errorf("%d more handshakes with a peer that had answered the last", w.initiations-before)
+	}
+}
+
 func TestNobodyAnswers(t *testing.T) {
 	w := newWorld(t, 4)
 	a, b := w.add(), w.add()
