@@ -367,3 +367,28 @@ func TestWhatIsNotUnderstoodIsAProblemDocument(t *testing.T) {
 		}
 	}
 }
+
+func TestAFloodOfBadTokensIsTurnedAway(t *testing.T) {
+	ctx := t.Context()
+	r := start(t, t.TempDir(), "[::1]:0")
+	tok := must(r.op.CreateToken(ctx, northbound.TokenRequest{Node: "a", Role: southbound.RoleBackbone}))(t)
+	before := must(r.op.Status(ctx))(t)
+	c := northbound.NewClient(r.url, controllertest.Pinned(tok.Token))
+	defer c.Close()
+	c.Bearer = "dssnp1.0.0"
+	answers := map[int]int{}
+	for range 300 {
+		_, err := c.WhoAmI(ctx)
+		var p *northbound.Problem
+		if !errors.As(err, &p) {
+			t.Fatal(err)
+		}
+		answers[p.Status]++
+	}
+	if answers[403] == 0 || answers[429] == 0 || answers[403]+answers[429] != 300 {
+		t.Errorf("the answers were %v", answers)
+	}
+	if after := must(r.op.Status(ctx))(t); after.Journal != before.Journal {
+		t.Errorf("strangers wrote %d entries into the journal", after.Journal-before.Journal)
+	}
+}

@@ -70,6 +70,8 @@ type Controller struct {
 	version  string
 	urls     []string
 	stopping chan struct{} // closed when shutdown begins
+
+	strangers strangers
 }
 
 // Core is the controller's decisions.
@@ -388,11 +390,12 @@ func (c *Controller) remoteHandler() http.Handler {
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(30 * time.Second))
 		v1.ServeHTTP(w, r)
 	}))
+	guarded := c.guard(mux)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
 			r = r.WithContext(context.WithValue(r.Context(), peerKey{}, c.identify(r.TLS)))
 		}
-		mux.ServeHTTP(w, r)
+		guarded.ServeHTTP(w, r)
 	})
 }
 
