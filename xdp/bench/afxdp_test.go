@@ -116,8 +116,12 @@ func (p *ports) counter(b *testing.B, mode string) func() uint64 {
 func (p *ports) peer(b *testing.B, mode, name string, args ...string) sample {
 	cpu, stop := run(b, p.dut, name, args...)
 	defer stop()
-	time.Sleep(time.Second) // until it has bound its sockets
-	return rate(p.counter(b, mode), cpu)
+	count := p.counter(b, mode)
+	time.Sleep(time.Second) // until it has bound its sockets,
+	for from, until := count(), time.Now().Add(10*time.Second); count() == from && time.Now().Before(until); {
+		time.Sleep(50 * time.Millisecond) // and as long as nothing comes of it
+	}
+	return rate(count, cpu)
 }
 
 func compileC(b *testing.B) string {

@@ -77,7 +77,8 @@ func rate(read func() uint64, cpu func() time.Duration) (best sample) {
 	for range windows {
 		from, began, used := read(), time.Now(), cpu()
 		time.Sleep(window)
-		n := float64(read()-from) / 1e6
+		// A device may begin its counts anew when a program is attached.
+		n := max(float64(int64(read()-from)), 0) / 1e6
 		if s := (sample{n / time.Since(began).Seconds(), n / (cpu() - used).Seconds()}); s.wall > best.wall {
 			best = s
 		}
