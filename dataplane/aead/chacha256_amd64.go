@@ -59,6 +59,10 @@ func (c *chacha256) joins(other keyImpl) bool {
 }
 
 func (c *chacha256) seal(run []Job) {
+	if len(run) == 1 {
+		c.long.seal(run)
+		return
+	}
 	shorts := countShort(run)
 	for i := range run {
 		if shorts < 2 || !isShort(&run[i]) {
@@ -71,6 +75,10 @@ func (c *chacha256) seal(run []Job) {
 }
 
 func (c *chacha256) open(run []Job) {
+	if len(run) == 1 {
+		c.long.open(run)
+		return
+	}
 	shorts := countShort(run)
 	for i := range run {
 		if shorts < 2 || !isShort(&run[i]) {
@@ -198,16 +206,19 @@ func (w *work256) begin(p *piece) {
 
 // end hashes p from byte done on and does what must be done after that.
 func (w *work256) end(p *piece, done int) {
-	w.poly.add(pathAVX2, p.text[done:])
+	text, tag := p.job.parts()
+	var sum [TagSize]byte
+	if p.last {
+		w.poly.end(pathAVX2, p.text[done:], len(p.job.AAD), len(text), &sum)
+	} else {
+		w.poly.add(pathAVX2, p.text[done:])
+	}
 	if w.open {
 		p.crypt()
 	}
 	if !p.last {
 		return
 	}
-	text, tag := p.job.parts()
-	var sum [TagSize]byte
-	w.poly.tag(len(p.job.AAD), len(text), &sum)
 	if !w.open {
 		*tag = sum
 		p.job.OK = true

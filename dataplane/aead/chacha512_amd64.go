@@ -110,8 +110,7 @@ func (c *chacha512) use(j *Job, poly *polyState, block int, stream []byte, open 
 		poly.add(pathAVX512, j.AAD)
 		if open {
 			var want [TagSize]byte
-			poly.add(pathAVX512, text)
-			poly.tag(len(j.AAD), len(text), &want)
+			poly.end(pathAVX512, text, len(j.AAD), len(text), &want)
 			j.OK = sameTag(tag, &want)
 			if !j.OK {
 				clear(text)
@@ -128,8 +127,7 @@ func (c *chacha512) use(j *Job, poly *polyState, block int, stream []byte, open 
 		xor512(&text[at], &stream[0], n)
 	}
 	if !open && at+n == len(text) {
-		poly.add(pathAVX512, text)
-		poly.tag(len(j.AAD), len(text), tag)
+		poly.end(pathAVX512, text, len(j.AAD), len(text), tag)
 		j.OK = true
 	}
 }

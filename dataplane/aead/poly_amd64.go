@@ -66,11 +66,20 @@ func (st *polyState) add(p path, data []byte) {
 	}
 }
 
-// tag ends the computation for a text and its associated data.
-func (st *polyState) tag(aad, text int, tag *[TagSize]byte) {
-	var lengths [2]uint64
-	lengths[0], lengths[1] = uint64(aad), uint64(text)
-	polyBlocks(st, (*byte)(unsafe.Pointer(&lengths)), 1)
+// end takes in the end of a text, which need not be whole blocks, and the length
+// block, and writes the tag. The lengths are in bytes, of all of both parts.
+func (st *polyState) end(p path, data []byte, aad, text int, tag *[TagSize]byte) {
+	whole := len(data) &^ (TagSize - 1)
+	st.add(p, data[:whole])
+	var last [2 * TagSize]byte
+	at := 0
+	if copy(last[:], data[whole:]) > 0 {
+		at = TagSize
+	}
+	binary.LittleEndian.PutUint64(last[at:], uint64(aad))
+	binary.LittleEndian.PutUint64(last[at+8:], uint64(text))
+	polyBlocks(st, &last[0], at/TagSize+1)
+	clear(last[:])
 	st.sum(tag)
 }
 

@@ -34,6 +34,7 @@ func tValue(r *rand.Rand, prepare func(class int), f func()) float64 {
 	for i := range times {
 		classes[i] = r.IntN(2)
 		prepare(classes[i])
+		settle()
 		start := time.Now()
 		f()
 		times[i] = float64(time.Since(start))
@@ -60,6 +61,16 @@ func tValue(r *rand.Rand, prepare func(class int), f func()) float64 {
 	}
 	return worst
 }
+
+// settle lets what prepare wrote reach the caches, so that no store of it is
+// still under way, from whatever address it came, when the clock starts.
+func settle() {
+	for range 2000 {
+		settled++
+	}
+}
+
+var settled int
 
 // leaks reports whether |t| is over the limit in every round, and the values.
 func leaks(prepare func(class int), f func()) (bool, []float64) {
@@ -100,7 +111,8 @@ func checkTiming(t *testing.T, p path, s Suite, lengths []int) {
 	const several = 8
 	var texts [2][]byte
 	var keys [2][]*Key
-	texts[0], texts[1] = make([]byte, several*most), random(r, several*most)
+	const stride = 2 * 4096
+	texts[0], texts[1] = make([]byte, stride), random(r, stride)
 	for range several {
 		keys[0] = append(keys[0], mustKey(t, p, s, make([]byte, s.KeySize())))
 		keys[1] = append(keys[1], mustKey(t, p, s, random(r, s.KeySize())))
@@ -139,9 +151,12 @@ func checkTiming(t *testing.T, p path, s Suite, lengths []int) {
 	Seal(jobs)
 	// Forged beforehand: a byte written just now and read as part of a word
 	// costs a different time in each word.
+	// Both at the same place of a page.
 	var wrong [2][]byte
+	pages := make([]byte, 2*4096)
 	for class := range wrong {
-		wrong[class] = slices.Clone(jobs[0].Buf)
+		wrong[class] = pages[4096*class:][:len(jobs[0].Buf)]
+		copy(wrong[class], jobs[0].Buf)
 		wrong[class][lengths[0]+15*class] ^= 1
 	}
 	forged := func(class int) {
