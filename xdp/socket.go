@@ -110,8 +110,8 @@ type Statistics struct {
 }
 
 // Socket is an AF_XDP socket: one queue of one device. One goroutine at a time
-// may use it, the same as uses its Pool; Close and Statistics may be called from
-// another one.
+// may use it, the same as uses its Pool; Statistics may be called from any. Close
+// it when its worker has stopped: the rings are unmapped.
 //
 // A worker's round, with a the port of arrival and b the port of departure:
 //
