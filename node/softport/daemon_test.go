@@ -111,6 +111,8 @@ func connect(t testing.TB, a, b daemon) *ends {
 		name string
 	}{{e.a, e.ifA}, {e.b, e.ifB}} {
 		name := x.name
+		// A program that the test's end kills leaves its socket's name behind.
+		t.Cleanup(func() { os.Remove("/var/run/wireguard/" + name + ".sock") })
 		until(t, "the configuration socket of "+name, func() bool {
 			_, err := os.Stat("/var/run/wireguard/" + name + ".sock")
 			return err == nil
