@@ -298,6 +298,36 @@ func TestANewAssignmentKeepsWhatIsKnown(t *testing.T) {
 	}
 }
 
+// An assignment reaches the edge before the nodes on its new path have their
+// routes: traffic that has a way waits for the new one's first answer.
+func TestTrafficDoesNotLeaveAPathThatWorksForOneThatHasNotAnswered(t *testing.T) {
+	r, first, second := newRoad(t, 5*time.Millisecond)
+	r.pass(time.Second)
+	third, back := carrier(t, 0x11, 0x15, 0x101), carrier(t, 0x100)
+	r.moves = r.p.Set(r.now, []Ways{{Peer: 0x101, Probed: true, Paths: []PathTo{{third, back}, {first, back}, {second, back}}}})
+	r.pass(500 * time.Millisecond)
+	if len(r.moves) != 0 || r.using() != first {
+		t.Fatalf("traffic moved to a path that does not work yet: %+v", r.moves)
+	}
+	r.works[third] = true
+	r.pass(100 * time.Millisecond)
+	if len(r.moves) != 1 || r.using() != third || r.moves[0].Why != WhyAssigned {
+		t.Errorf("once the new path works: %+v", r.moves)
+	}
+
+	// Where the path in use is gone, one that has answered is taken first.
+	fourth := carrier(t, 0x11, 0x16, 0x101)
+	r.moves = r.p.Set(r.now, []Ways{{Peer: 0x101, Probed: true, Paths: []PathTo{{fourth, back}, {second, back}}}})
+	if len(r.moves) != 1 || r.using() != second {
+		t.Fatalf("with the path in use withdrawn: %+v", r.moves)
+	}
+	r.works[fourth] = true
+	r.pass(100 * time.Millisecond)
+	if len(r.moves) != 2 || r.using() != fourth || r.moves[1].Why != WhyAssigned {
+		t.Errorf("once the assigned path answers: %+v", r.moves)
+	}
+}
+
 func TestARepeatedAnswerCountsOnce(t *testing.T) {
 	r, first, _ := newRoad(t, time.Millisecond)
 	send, _, _ := r.p.Tick(r.now)

@@ -107,6 +107,7 @@ type path struct {
 	PathTo
 	id         uint16
 	alive      bool
+	fresh      bool // has not been dead yet
 	since      time.Time
 	aliveSince time.Time
 	rtt        time.Duration
@@ -127,8 +128,10 @@ func NewPaths(self dssn.SID, t Timing) *Paths {
 }
 
 // Set replaces peers and paths. What is known of a path that stays is kept. New
-// paths are presumed alive until their probes say otherwise. The preferred path
-// is taken at once unless it is known to be dead: it is the controller's choice.
+// paths are presumed alive until their probes say otherwise. The preferred path,
+// the controller's choice, is taken at once unless it is known to be dead, or is
+// new while traffic has another path that works: then with its first answer,
+// because the nodes on it may not have their routes yet.
 func (p *Paths) Set(now time.Time, ways []Ways) (moved []Switch) {
 	old := p.peers
 	p.peers = make([]*peerPaths, 0, len(ways))
@@ -146,7 +149,7 @@ func (p *Paths) Set(now time.Time, ways []Ways) (moved []Switch) {
 				pp.using = pp.paths[i]
 			}
 		}
-		choice := pp.firstAlive()
+		choice := pp.best()
 		if choice == nil && pp.using == nil && len(pp.paths) > 0 {
 			choice = pp.paths[0]
 		}
@@ -175,16 +178,23 @@ func (p *Paths) keep(now time.Time, before *peerPaths, to PathTo) *path {
 	if p.lastID++; p.lastID == 0 {
 		p.lastID = 1
 	}
-	return &path{PathTo: to, id: p.lastID, alive: true, since: now, aliveSince: now, next: now, lastHeard: now}
+	return &path{PathTo: to, id: p.lastID, alive: true, fresh: true, since: now, aliveSince: now, next: now, lastHeard: now}
 }
 
-func (pp *peerPaths) firstAlive() *path {
+// best returns the path that traffic should take: the first that is alive and
+// has answered before or is in use; if there is none, the first presumed alive;
+// nil if all are dead.
+func (pp *peerPaths) best() (presumed *path) {
 	for _, x := range pp.paths {
-		if x.alive {
+		switch {
+		case !x.alive:
+		case x.heard > 0 || x == pp.using || !pp.Probed:
 			return x
+		case presumed == nil:
+			presumed = x
 		}
 	}
-	return nil
+	return presumed
 }
 
 func (pp *peerPaths) use(now time.Time, x *path) {
@@ -266,7 +276,7 @@ func (x *path) miss(now time.Time, t Timing) (died bool) {
 		allowed = max(neverHeard, t.Dead)
 	}
 	if x.alive && missed >= allowed {
-		x.alive, x.since = false, now
+		x.alive, x.fresh, x.since = false, false, now
 		return true
 	}
 	return false
@@ -282,10 +292,10 @@ func (p *Paths) ask(now time.Time, pp *peerPaths, x *path) ProbeToSend {
 	return ProbeToSend{x.Carrier, Probe{From: p.self, To: pp.Peer, Path: x.id, Sequence: x.sequence, Sent: uint64(now.UnixNano()), Return: x.Return}}
 }
 
-// choose moves traffic off a dead path, and back to a better one that has been
-// alive for a while.
+// choose moves traffic off a dead path, to a new and better one that has answered,
+// and back to a better one that has been alive for a while.
 func (p *Paths) choose(now time.Time, pp *peerPaths) (Switch, bool) {
-	best := pp.firstAlive()
+	best := pp.best()
 	if best == nil || best == pp.using {
 		return Switch{}, false
 	}
@@ -295,6 +305,8 @@ func (p *Paths) choose(now time.Time, pp *peerPaths) (Switch, bool) {
 		s.Why = WhyAssigned
 	case !pp.using.alive:
 		s.Why, s.From, s.Silent = WhyDead, pp.using.Carrier, now.Sub(pp.using.lastHeard)
+	case best.fresh:
+		s.Why, s.From = WhyAssigned, pp.using.Carrier
 	case now.Sub(best.aliveSince) < p.timing.Return:
 		return Switch{}, false
 	default:
