@@ -215,6 +215,9 @@ func solveFlow(in *Instance, n *net, w *workload, o Options) (*Allocation, error
 	}
 	s := &descent{e: e, o: o, scale: 1, best: make([]float64, n.links), bound: total, fall: 0.2, mix: 1, wide: 1, least: math.Inf(1)}
 	e.ip.mu = firstMu
+	if o.Warm != nil {
+		e.ip.mu = firstMu / 3
+	}
 	s.begin(in)
 	e.allOnNewest()
 	e.tighten(0.8)
@@ -261,8 +264,14 @@ func better(a, b *Allocation) *Allocation {
 func (s *descent) begin(in *Instance) {
 	e := s.e
 	if s.o.Warm != nil && len(s.o.Warm.Prices) == e.net.links {
+		// What is left of the central path on links that are not tight would make rows
+		// of them.
+		top := 0.0
+		for _, y := range s.o.Warm.Prices {
+			top = math.Max(top, y)
+		}
 		for l, y := range s.o.Warm.Prices {
-			if e.net.capacity[l] > 0 && y >= 0 && !math.IsInf(y, 1) {
+			if e.net.capacity[l] > 0 && y > 1e-3*top && !math.IsInf(y, 1) {
 				e.price[l] = y
 			}
 		}
