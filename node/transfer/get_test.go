@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -35,6 +36,8 @@ func pattern(seed byte, n int) []byte {
 
 // holder is a server on loopback with one dataset.
 type holder struct {
+	// instead, if set, answers in place of the real handler, which it is given.
+	instead atomic.Pointer[func(w http.ResponseWriter, r *http.Request, real http.Handler)]
 	*Server
 	dir    string
 	record content.Record
@@ -106,7 +109,14 @@ func serve(t testing.TB, o Offering) *holder {
 			return h.terms, nil
 		},
 	})
-	h.Server.http.Handler = h.Handler(o.Record.ID)
+	real := h.Handler(o.Record.ID)
+	h.Server.http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if instead := h.instead.Load(); instead != nil {
+			(*instead)(w, r, real)
+			return
+		}
+		real.ServeHTTP(w, r)
+	})
 	if err := h.Offer(o); err != nil {
 		t.Fatal(err)
 	}

@@ -108,19 +108,19 @@ func TestChangedSizeIsRefusedByTheHolder(t *testing.T) {
 func TestForgedManifestOutboardAndRecordAreRefused(t *testing.T) {
 	o, _ := publish(t, map[string][]byte{"f": pattern(1, 100_000)})
 	h := serve(t, o)
-	real := h.Server.http.Handler
 	for what, forge := range map[string]func(path string, b []byte){
 		"manifest":    func(p string, b []byte) { flipIf(p == pathManifest, b, 20) },
 		"outboard":    func(p string, b []byte) { flipIf(p == pathOutboard+"f", b, 70) },
 		"head's root": func(p string, b []byte) { flipIf(p == pathOutboard+"f", b, 40) },
 	} {
-		h.Server.http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		instead := func(w http.ResponseWriter, r *http.Request, real http.Handler) {
 			rec := &recorder{ResponseWriter: w}
 			real.ServeHTTP(rec, r)
 			forge(r.URL.Path, rec.body)
 			w.WriteHeader(rec.status)
 			w.Write(rec.body)
-		})
+		}
+		h.instead.Store(&instead)
 		out := t.TempDir()
 		if _, err := Get(context.Background(), h.options(t, h.local(t), out)); err == nil {
 			t.Errorf("%s forged: accepted", what)
@@ -129,7 +129,7 @@ func TestForgedManifestOutboardAndRecordAreRefused(t *testing.T) {
 			t.Errorf("%s forged: the file got its name", what)
 		}
 	}
-	h.Server.http.Handler = real
+	h.instead.Store(nil)
 	l := h.local(t)
 	l.res.Record.Name = "another"
 	if _, err := Get(context.Background(), h.options(t, l, t.TempDir())); err == nil {
