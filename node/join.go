@@ -14,6 +14,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -141,25 +143,44 @@ func accept(r *southbound.JoinResponse, k keys, pin []byte) (*Identity, error) {
 		LogKey: r.LogKey, Controllers: r.Controllers, Certificate: r.Certificate, CA: r.CA}, nil
 }
 
+// EnvWithout names an environment variable: a list, separated by commas, of
+// features that a node shall do without as if its kernel lacked them
+// ("next-csid", "steering"). It is for trying the fall-back to shortest paths on
+// a host that has everything.
+const EnvWithout = "DSSN_WITHOUT"
+
 // Probe finds out what this host can do. It needs root; without, the features
-// are absent and Why says so.
+// are absent and Why says so. What EnvWithout names is not tried.
 func Probe() southbound.Features {
-	f := southbound.Features{}
 	var why []string
-	h, err := kernel.Open("")
-	if err == nil {
-		err = h.ProbeNextCSID()
-		h.Close()
+	without := strings.Split(os.Getenv(EnvWithout), ",")
+	has := func(feature string, try func() error) bool {
+		if slices.Contains(without, feature) {
+			why = append(why, fmt.Sprintf("%s is left out by %s", feature, EnvWithout))
+			return false
+		}
+		err := try()
+		if err != nil {
+			why = append(why, err.Error())
+		}
+		return err == nil
 	}
-	if f.NextCSID = err == nil; err != nil {
-		why = append(why, err.Error())
-	}
-	steer, err := xdp.NewSteer(xdp.SteerOptions{})
-	if err == nil {
-		err = steer.Close()
-	}
-	if f.CarrierEgress = err == nil; err != nil {
-		why = append(why, err.Error())
+	f := southbound.Features{
+		NextCSID: has("next-csid", func() error {
+			h, err := kernel.Open("")
+			if err != nil {
+				return err
+			}
+			defer h.Close()
+			return h.ProbeNextCSID()
+		}),
+		CarrierEgress: has("steering", func() error {
+			steer, err := xdp.NewSteer(xdp.SteerOptions{})
+			if err != nil {
+				return err
+			}
+			return steer.Close()
+		}),
 	}
 	f.Why = strings.Join(why, "; ")
 	return f

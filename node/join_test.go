@@ -195,6 +195,17 @@ func TestJoinKeepsWhatItGot(t *testing.T) {
 	}
 }
 
+func TestAHostSaysWhatItIsToldToDoWithout(t *testing.T) {
+	t.Setenv(EnvWithout, "steering,next-csid")
+	f := Probe()
+	if f.NextCSID || f.CarrierEgress {
+		t.Errorf("it was told to do without, and has %+v", f)
+	}
+	if want := "next-csid is left out by DSSN_WITHOUT; steering is left out by DSSN_WITHOUT"; f.Why != want {
+		t.Errorf("it says %q, want %q", f.Why, want)
+	}
+}
+
 func TestJoinRefusesWhatItCannotTrust(t *testing.T) {
 	d, other := newDesk(t), newDesk(t)
 	_, foreign, _ := ed25519.GenerateKey(rand.Reader)
