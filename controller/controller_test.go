@@ -33,7 +33,7 @@ const square = `{"format":"te-topology/1","name":"square","nodes":[
 
 // running is a controller in this process.
 type running struct {
-	t      *testing.T
+	t      testing.TB
 	state  string
 	url    string
 	op     *northbound.Client
@@ -42,7 +42,7 @@ type running struct {
 	listen string
 }
 
-func start(t *testing.T, state, listen string) *running {
+func start(t testing.TB, state, listen string) *running {
 	t.Helper()
 	topology := filepath.Join(state, "topology.json")
 	if err := os.WriteFile(topology, []byte(square), 0o644); err != nil {
@@ -103,7 +103,7 @@ type world struct {
 	holder, consumer *controllertest.Node
 }
 
-func newWorld(t *testing.T, ctx context.Context) *world {
+func newWorld(t testing.TB, ctx context.Context) *world {
 	t.Helper()
 	w := &world{running: start(t, t.TempDir(), "[::1]:0"), hubs: map[string]*controllertest.Node{}}
 	for _, i := range []string{"north", "south"} {
@@ -132,8 +132,8 @@ func (w *world) see(n *controllertest.Node, names ...string) {
 	}
 }
 
-func must[T any](v T, err error) func(t *testing.T) T {
-	return func(t *testing.T) T {
+func must[T any](v T, err error) func(t testing.TB) T {
+	return func(t testing.TB) T {
 		t.Helper()
 		if err != nil {
 			t.Fatal(err)
