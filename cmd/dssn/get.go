@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"dssn"
 	"dssn/controller/northbound"
 	"dssn/controller/southbound"
+	"dssn/node"
 	"dssn/node/transfer"
 )
 
@@ -104,16 +106,36 @@ func (l *localNode) Report(ctx context.Context, d southbound.Delivery) error {
 	return l.call(ctx, http.MethodPost, "/local/deliveries", d, nil)
 }
 
-// Path asks which way the data comes now. While the controller cannot be
-// asked, the last answer stands.
-func (l *localNode) Path(ctx context.Context, _ dssn.NodeID) (string, error) {
+// Path asks which way the data comes now. While the controller cannot be asked,
+// the way that this node itself uses to the holder is shown from its other end:
+// both ends probe the same paths and leave a dead one within a moment of each
+// other.
+func (l *localNode) Path(ctx context.Context, holder dssn.NodeID) (string, error) {
 	var r northbound.Resolution
+	var own []node.PeerPaths
+	hops, known := []string(nil), false
 	if err := l.call(ctx, http.MethodGet, "/v1/resolve/"+l.id.String(), nil, &r); err == nil {
-		l.mu.Lock()
-		l.path = route(between(r.Path))
-		l.mu.Unlock()
+		hops, known = r.Path, true
+	} else if err := l.call(ctx, http.MethodGet, "/local/paths?peer="+queryText(holder.String()), nil, &own); err == nil {
+		hops, known = inUse(own)
+		slices.Reverse(hops)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if known {
+		l.path = route(between(hops))
+	}
 	return l.path, nil
+}
+
+// inUse returns a copy of the path in use.
+func inUse(peers []node.PeerPaths) (hops []string, ok bool) {
+	for _, p := range peers {
+		for _, v := range p.Paths {
+			if v.InUse {
+				return slices.Clone(v.Hops), len(v.Hops) > 0
+			}
+		}
+	}
+	return nil, false
 }

@@ -41,6 +41,9 @@ printed with their answers. At the end everything is removed.`,
 			if o.Ceiling, err = dssn.ParseBandwidth(ceiling); err != nil {
 				return usageError{err}
 			}
+			if o.Ceiling < o.Committed {
+				return usagef("the ceiling %s lies below the committed rate %s: lower --committed too", o.Ceiling, o.Committed)
+			}
 			o.Version = thisVersion().Version
 			report, err := lab.Run(cmd.Context(), o, cmd.OutOrStdout())
 			if err != nil {
