@@ -27,6 +27,9 @@ type Status struct {
 	Certificate CertificateStatus   `json:"certificate"`
 	Controller  ControllerStatus    `json:"controller"`
 	Features    southbound.Features `json:"features"`
+	// Steering is true if carriers choose the paths: every node on the way can
+	// do its part. Otherwise traffic takes the shortest path.
+	Steering bool `json:"steering"`
 	// Generation is of the Assignment held, Applied of the one in force, with
 	// Problem if it could not be carried out whole.
 	Generation uint64             `json:"generation"`
@@ -115,7 +118,7 @@ func (n *running) status(ctx context.Context) (*Status, error) {
 			s.Links = append(s.Links, LinkStatus{l.Interface, l.Name, l.SID, l.Address, l.Up, l.Since})
 		}
 		if a := c.Assignment(); a != nil {
-			s.Generation = a.Generation
+			s.Generation, s.Steering = a.Generation, a.Steering
 			names = make(map[dataplane.Key]string, len(a.Peers))
 			for _, p := range a.Peers {
 				var k dataplane.Key

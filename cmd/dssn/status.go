@@ -166,6 +166,8 @@ func steeringText(s node.Status) string {
 	switch {
 	case f.Why != "":
 		return "shortest paths: " + f.Why
+	case s.Generation > 0 && !s.Steering:
+		return "shortest paths: not every node of the network takes part in steering; `dssn node status` at the others says why"
 	case s.Role == southbound.RoleTerminal && f.CarrierEgress, s.Role == southbound.RoleBackbone && f.NextCSID:
 		return "by carriers"
 	}
