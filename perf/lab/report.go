@@ -120,9 +120,14 @@ type (
 		Link      string  `json:"link,omitempty"`
 		Path      int     `json:"path"` // index of the path in use
 		AtPercent float64 `json:"at_percent,omitempty"`
-		ToFlow    float64 `json:"to_flow_seconds,omitempty"`
-		Silence   float64 `json:"silence_seconds,omitempty"`
-		Spared    string  `json:"spared,omitempty"`
+		// The parts of ToFlow: Took is the cut itself, of both ends one after the
+		// other, Moved is until the ingress edge used a path without the link. Data
+		// may flow before, by the backup routes of the hub at the cut.
+		Took    float64 `json:"took_seconds,omitempty"`
+		Moved   float64 `json:"moved_seconds,omitempty"`
+		ToFlow  float64 `json:"to_flow_seconds,omitempty"`
+		Silence float64 `json:"silence_seconds,omitempty"`
+		Spared  string  `json:"spared,omitempty"`
 	}
 	// ReportKill is the death and return of the controller.
 	ReportKill struct {
@@ -270,7 +275,8 @@ func (r *Report) Print(w io.Writer) {
 	if r.Cut.Spared != "" {
 		row("cut", "none: %s", r.Cut.Spared)
 	} else {
-		row("cut to flow", "%.0f ms  (%s cut at %.0f %%)", r.Cut.ToFlow*1000, r.Cut.Link, r.Cut.AtPercent)
+		row("cut to flow", "%.0f ms  (%s cut at %.0f %%, which took %.0f ms; silent for %.0f ms; path seen to move after %.0f ms)",
+			r.Cut.ToFlow*1000, r.Cut.Link, r.Cut.AtPercent, r.Cut.Took*1000, r.Cut.Silence*1000, r.Cut.Moved*1000)
 	}
 	row("controller", "killed at %.0f %%, back at %.0f %%, %d of %d reservations kept", r.Kill.AtPercent, r.Kill.BackAtPercent, r.Kill.After, r.Kill.Before)
 	row("usage", "holder %d bytes, receiver %d bytes%s", r.Usage.Holder, r.Usage.Receiver, equal(r.Usage.Holder == r.Usage.Receiver))

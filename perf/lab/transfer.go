@@ -69,7 +69,8 @@ func (r *runner) transfer(ctx context.Context) error {
 			return fmt.Errorf("nothing arrived at %s after %s was cut", r.consumer, r.report.Cut.Link)
 		}
 		r.report.Cut.ToFlow, r.report.Cut.Silence = seconds(v.ToFlow), seconds(v.Silence)
-		r.say("data flowed again %.0f ms after the cut", v.ToFlow.Seconds()*1000)
+		r.say("data flowed again %.0f ms after the cut, which itself took %.0f ms; the longest silence was %.0f ms",
+			v.ToFlow.Seconds()*1000, r.report.Cut.Took*1000, v.Silence.Seconds()*1000)
 	}
 	r.report.Steps = append(r.report.Steps, ReportStep{stepNames[4], seconds(took)},
 		ReportStep{stepNames[5], r.report.Cut.ToFlow}, ReportStep{stepNames[6], r.report.Kill.Away})
@@ -140,8 +141,13 @@ func (r *runner) cutLink(ctx context.Context, p *progress, paths *pathLog) (time
 	if err := r.lab.Cut(link); err != nil {
 		return cut, err
 	}
+	r.report.Cut.Took = seconds(time.Since(cut))
 	r.say("at %.0f %% the link %s, which carries the transfer, is cut", r.report.Cut.AtPercent, link)
-	return cut, r.newPath(ctx, link, paths)
+	if err := r.newPath(ctx, link, paths); err != nil {
+		return cut, err
+	}
+	r.report.Cut.Moved = seconds(time.Since(cut))
+	return cut, nil
 }
 
 // newPath waits until the edge says that it uses a path without the link.
