@@ -153,8 +153,10 @@ func TestOurClientAgainstOurServer(t *testing.T) {
 				t.Error("server:", err)
 			}
 			s.check(t, r)
-			if s.p.Num > 0 && r.End.SumReceived.Bytes != uint64(s.p.Num) {
-				t.Errorf("received %d bytes, want exactly %d", r.End.SumReceived.Bytes, s.p.Num)
+			// The receiver counts until the end of the test is called, as iperf3's
+			// does: what is under way then is sent and not yet received.
+			if n := r.End.SumReceived.Bytes; s.p.Num > 0 && (n == 0 || n > r.End.SumSent.Bytes) {
+				t.Errorf("received %d bytes of %d sent", n, r.End.SumSent.Bytes)
 			}
 			if c := r.End.CPUSecondsPerGB; c == nil || c.Host < 0 {
 				t.Errorf("processor cost is %+v", c)
