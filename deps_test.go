@@ -39,7 +39,7 @@ const doors = `
 	github.com/vishvananda/netns           node/kernel perf/lab
 	github.com/osrg/gobgp/v3               controller/bgp
 	github.com/xtaci/kcp-go/v5             node/transfer
-	golang.zx2c4.com/wireguard             dataplane/wgdevice dataplane/session node/tunnel node/softport
+	golang.zx2c4.com/wireguard             dataplane/session node/tunnel node/softport dataplane/wgtest
 	github.com/google/gopacket             perf oracle
 	lukechampine.com/blake3                content oracle
 	modernc.org/sqlite                     controller/journal
@@ -140,6 +140,18 @@ func TestEveryModuleHasOneDoor(t *testing.T) {
 			}
 			if !inside {
 				t.Errorf("%s imports %s, whose door is %s", f.path, imp, strings.Join(door.may, ", "))
+			}
+		}
+	}
+}
+
+// A helper package (wgtest, porttest) is for tests: wireguard-go's device, for
+// one, is an oracle and no part of the product.
+func TestHelpersOfTestsStayInTests(t *testing.T) {
+	for _, f := range goFiles(t) {
+		for _, imp := range f.imports(t) {
+			if strings.HasPrefix(imp, "dssn/") && strings.HasSuffix(imp, "test") && !f.forTests() {
+				t.Errorf("%s imports %s, which is for tests", f.path, imp)
 			}
 		}
 	}

@@ -3,8 +3,8 @@
 //
 // This file is the room's door: an Engine is given whole, immutable Tables and
 // carries packets by them until the next Tables arrive. What stands behind it
-// may be the wireguard-go device (package dataplane/wgdevice) or the
-// run-to-completion worker; the node cannot tell but by Obtained.
+// is the run-to-completion worker (package worker) on some kind of ports; the
+// node cannot tell which but by Obtained.
 //
 // The package knows no routes, links or sockets of the host (room node), and
 // no controller.
@@ -95,7 +95,7 @@ type PeerState struct {
 
 // Obtained says what a node really got, not what was asked for.
 type Obtained struct {
-	Engine       string `json:"engine"`        // for example "wireguard-go device"
+	Engine       string `json:"engine"`        // for example "run-to-completion worker"
 	Inside       string `json:"inside"`        // for example "TUN dssn0 with segmentation offload"
 	Outside      string `json:"outside"`       // for example "UDP socket with GSO/GRO"
 	Cipher       string `json:"cipher"`        // for example "ChaCha20-Poly1305"

@@ -18,9 +18,9 @@ import (
 	"dssn"
 	"dssn/controller/southbound"
 	"dssn/dataplane"
-	"dssn/dataplane/wgdevice"
 	"dssn/node/kernel"
 	"dssn/node/liveness"
+	"dssn/node/softport"
 	"dssn/node/transfer"
 	"dssn/xdp"
 )
@@ -69,7 +69,7 @@ type running struct {
 	queries  chan func(*Core)
 	features southbound.Features
 
-	engine dataplane.Engine // nil on a backbone node
+	engine *softport.Engine // nil on a backbone node
 	server *transfer.Server // nil on a backbone node
 	steer  *xdp.Steer       // nil if the host cannot
 	hellos *liveness.HelloConn
@@ -233,8 +233,9 @@ func (n *running) run(ctx context.Context, o Options) (err error) {
 	start(n.reportAll)
 	start(n.uplink.run)
 	start((&renewal{log: n.log, client: n.client, url: n.uplink.url, key: n.keys.identity, certificate: &n.certificate, save: n.saveCertificate}).run)
-	if n.server != nil {
+	if n.engine != nil {
 		start(func(ctx context.Context) { n.serveIdentifiers(ctx, cancel) })
+		start(func(ctx context.Context) { n.watchEngine(ctx, cancel) })
 	}
 	n.log.Info("running", "role", string(n.identity.Role), "sid", n.identity.SID, "features", fmt.Sprintf("%+v", n.features))
 	if o.Ready != nil {
@@ -266,7 +267,7 @@ func (n *running) openHost(o Options) (err error) {
 	if n.identity.Role != southbound.RoleTerminal {
 		return nil
 	}
-	e, err := wgdevice.Open(wgdevice.Options{Interface: InsideInterface, MTU: n.insideMTU(), PrivateKey: dataplane.Key(n.keys.tunnel.Bytes()),
+	e, err := softport.Open(softport.Options{Interface: InsideInterface, MTU: n.insideMTU(), PrivateKey: dataplane.Key(n.keys.tunnel.Bytes()),
 		ListenPort: TunnelPort, Counters: n.usage.counters.place, Logger: n.log})
 	if err != nil {
 		n.closeHost()
@@ -286,6 +287,18 @@ func (n *running) openHost(o Options) (err error) {
 		n.log.Warn("a dataset is not offered any more", "err", p)
 	}
 	return nil
+}
+
+// watchEngine ends the node if its engine ends: without one it carries nothing,
+// and what supervises it will begin it anew.
+func (n *running) watchEngine(ctx context.Context, cancel context.CancelCauseFunc) {
+	select {
+	case <-ctx.Done():
+	case <-n.engine.Done():
+		if err := n.engine.Err(); err != nil {
+			cancel(fmt.Errorf("the tunnel engine has ended, start the node again: %w", err))
+		}
+	}
 }
 
 // TunnelPort is the UDP port of tunnels.

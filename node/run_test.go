@@ -288,3 +288,19 @@ func TestAKilledTerminalComesBackAndLosesNoCount(t *testing.T) {
 	}
 	t.Logf("sent %d, received %d, of which the program saw %d", sent.SentPackets, received.ReceivedPackets, s.received.Load())
 }
+
+func TestANodeWhoseTunnelInterfaceIsDeletedEndsAndSaysSo(t *testing.T) {
+	w := newWorld(t)
+	west := w.hosts["west"]
+	west.start(t)
+	eventually(t, "the tunnel interface", func() bool { _, err := west.space.Run("ip", "link", "show", InsideInterface); return err == nil })
+	if out, err := west.space.Run("ip", "link", "del", InsideInterface); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if err := west.cmd.Wait(); err == nil {
+		t.Error("the node ended as if all were well")
+	}
+	if log := west.log.String(); !strings.Contains(log, "the tunnel engine has ended, start the node again: the interface dssn0 was deleted") {
+		t.Errorf("the reason is not given:\n%s", log)
+	}
+}

@@ -232,6 +232,13 @@ func (c *control) messages(m *tunnel.Machine) {
 	c.ring1()
 }
 
+// letTimePass has the machine look at its timers between two ticks.
+func (c *control) letTimePass() {
+	if m := c.engine.machine; m != nil {
+		c.carryOut(m.Tick(c.now(), look, nil))
+	}
+}
+
 func look(handle any) tunnel.Activity {
 	a := &handle.(*session.Peer).Activity
 	return tunnel.Activity{

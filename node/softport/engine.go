@@ -358,6 +358,7 @@ func (e *Engine) publish(t *dataplane.Tables) error {
 	for _, p := range gone {
 		e.drop(p.Key)
 	}
+	e.control.letTimePass() // a peer that is kept alive is called at once
 	return nil
 }
 

@@ -6,7 +6,7 @@ import (
 	"dssn/dataplane"
 	"dssn/dataplane/aead"
 	"dssn/dataplane/enginetest"
-	"dssn/dataplane/wgdevice"
+	"dssn/dataplane/wgtest"
 )
 
 func open(name string, private dataplane.Key, port uint16) (dataplane.Engine, error) {
@@ -14,7 +14,7 @@ func open(name string, private dataplane.Key, port uint16) (dataplane.Engine, er
 }
 
 func openDevice(name string, private dataplane.Key, port uint16) (dataplane.Engine, error) {
-	return wgdevice.Open(wgdevice.Options{Interface: name, PrivateKey: private, ListenPort: port})
+	return wgtest.Open(wgtest.Options{Interface: name, PrivateKey: private, ListenPort: port})
 }
 
 func TestEngine(t *testing.T) { enginetest.Run(t, open, open) }

@@ -1,13 +1,12 @@
-// Package wgdevice is a dataplane.Engine made of wireguard-go's device and a
-// TUN interface. It classifies, polices and counts each packet between the TUN
-// and the device; sessions, ciphers and sockets are the device's.
+// Package wgtest is wireguard-go's device as a dataplane.Engine: the oracle that
+// tests put opposite the product's engine. No product code imports it.
 //
-// It creates the TUN and brings it up, and sets no address and no route.
-// Its methods may be called from any goroutine.
+// It is a device and a TUN with meters between them, and sets no address and
+// no route. Its methods may be called from any goroutine.
 //
 // Roaming is off: a peer's endpoint is what the tables say, whatever address
 // its packets come from, because the path to it is written below the socket.
-package wgdevice
+package wgtest
 
 import (
 	"fmt"

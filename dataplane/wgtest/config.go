@@ -1,4 +1,4 @@
-package wgdevice
+package wgtest
 
 import (
 	"encoding/hex"

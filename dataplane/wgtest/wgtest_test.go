@@ -1,15 +1,13 @@
-package wgdevice
+package wgtest
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
 	"strings"
 	"testing"
 
 	"dssn/dataplane"
 	"dssn/dataplane/enginetest"
-	"dssn/dataplane/nstest"
 )
 
 func open(name string, private dataplane.Key, port uint16) (dataplane.Engine, error) {
@@ -39,31 +37,5 @@ func TestChangesOnlySayWhatChanged(t *testing.T) {
 	}
 	if in, out := changes(two, &dataplane.Tables{}); in != "" || strings.Count(out, "remove=true") != 2 {
 		t.Errorf("everybody left: got %q and %q", in, out)
-	}
-}
-
-func TestOpenSaysWhatIsInTheWay(t *testing.T) {
-	n := nstest.New(t)
-	private, _ := enginetest.NewKey(t)
-	err := n.Do(func() error {
-		taken, err := net.ListenPacket("udp6", "[::]:51820")
-		if err != nil {
-			return err
-		}
-		defer taken.Close()
-		e, err := Open(Options{Interface: "dssn0", PrivateKey: private, ListenPort: 51820})
-		if err == nil {
-			e.Close()
-			t.Error("opened on a port that was taken")
-		} else if !strings.Contains(err.Error(), "51820") || !strings.Contains(err.Error(), "in use") {
-			t.Errorf("the refusal does not name the port: %v", err)
-		}
-		if _, err := net.InterfaceByName("dssn0"); err == nil {
-			t.Error("the interface was left behind")
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
 }
