@@ -1,10 +1,12 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -62,7 +64,7 @@ func (n *running) serveLocal(ctx context.Context, l net.Listener) {
 
 // proxy passes requests on over this node's mutual TLS.
 func (n *running) proxy() http.Handler {
-	return &httputil.ReverseProxy{
+	forward := &httputil.ReverseProxy{
 		Transport: n.client.Transport,
 		Rewrite: func(r *httputil.ProxyRequest) {
 			target, err := url.Parse(n.uplink.url())
@@ -80,7 +82,22 @@ func (n *running) proxy() http.Handler {
 			writeProblem(w, http.StatusBadGateway, fmt.Sprintf("the controller at %s does not answer; traffic goes on as it was, try this again when `dssn status` shows it connected", n.uplink.url()))
 		},
 	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// The body is taken whole first. A controller may answer before it has
+		// read it; the first byte of that answer closes the body here, under the
+		// goroutine that still sends it, and with its stream the answer is lost.
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxPassedOn))
+		if err != nil {
+			writeProblem(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("the request cannot be passed on (%v): send at most %d bytes", err, maxPassedOn))
+			return
+		}
+		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+		forward.ServeHTTP(w, r)
+	})
 }
+
+// maxPassedOn bounds a request to the controller, in bytes; the controller takes less.
+const maxPassedOn = 2 << 20
 
 func writeProblem(w http.ResponseWriter, status int, detail string) {
 	w.Header().Set("Content-Type", "application/problem+json")
