@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os/exec"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -34,14 +33,11 @@ func (e exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(e)
 func report(w io.Writer, err error) int {
 	var usage usageError
 	var status exitStatus
-	var exit *exec.ExitError
 	switch {
 	case err == nil:
 		return exitOK
 	case errors.As(err, &status):
 		return int(status)
-	case errors.As(err, &exit) && exit.Exited():
-		return exit.ExitCode()
 	}
 	fmt.Fprintf(w, "dssn: %s\n", oneLine(err.Error()))
 	if errors.As(err, &usage) {

@@ -44,6 +44,9 @@ printed with their answers. At the end everything is removed.`,
 			if o.Ceiling < o.Committed {
 				return usagef("the ceiling %s lies below the committed rate %s: lower --committed too", o.Ceiling, o.Committed)
 			}
+			if err := writable(o.ReportPath); err != nil {
+				return err
+			}
 			o.Version = thisVersion().Version
 			report, err := lab.Run(cmd.Context(), o, cmd.OutOrStdout())
 			if err != nil {
@@ -69,6 +72,22 @@ printed with their answers. At the end everything is removed.`,
 	f.StringVar(&ceiling, "ceiling", "4G", "`rate` that may be reached")
 	f.StringVar(&o.ReportPath, "json", "", "`file` to write the report to (docs/lab-run.md)")
 	return cmd
+}
+
+// writable refuses a place where a file cannot be written, and leaves it as it was.
+func writable(path string) error {
+	if path == "" {
+		return nil
+	}
+	_, before := os.Stat(path)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o644)
+	if err != nil {
+		return usagef("the report cannot be written: %v; choose another place with --json", err)
+	}
+	if f.Close(); os.IsNotExist(before) {
+		return os.Remove(path)
+	}
+	return nil
 }
 
 func closeAfter(c io.Closer, err error) error {

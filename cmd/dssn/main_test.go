@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -37,6 +38,7 @@ func TestScripts(t *testing.T) {
 }
 
 func TestExitCodesSayWhoseMistakeItWas(t *testing.T) {
+	failure := exec.Command("sh", "-c", "exit 7").Run() // of a program that a command ran
 	for _, c := range []struct {
 		err  error
 		code int
@@ -47,6 +49,8 @@ func TestExitCodesSayWhoseMistakeItWas(t *testing.T) {
 		{usagef("%q is no rate: write 1G", "x"), exitUsage, "dssn: \"x\" is no rate: write 1G\n"},
 		{fmt.Errorf("reserve: %w", usagef("no rate")), exitUsage, "dssn: reserve: no rate\n"},
 		{&problem{Detail: "refused; see the owner", Status: 403}, exitError, "dssn: refused; see the owner\n"},
+		{fmt.Errorf("reserve: %w; ask for less", failure), exitError, "dssn: reserve: exit status 7; ask for less\n"},
+		{exitStatus(exitError), exitError, ""},
 		{errors.Join(errors.New("one"), errors.New("two")), exitError, "dssn: one two\n"},
 	} {
 		var said bytes.Buffer

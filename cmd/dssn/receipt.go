@@ -111,7 +111,7 @@ the receipt's own key is used, which proves only that the file agrees with itsel
 				fmt.Fprintf(w, "the receipt is good: leaf %d of %d in the log %s\n", v.Index, v.Size, v.Log)
 				return table(w, func(row func(string, ...any)) {
 					row("  trusting\t%s", trust)
-					printBody(v.Body, row)
+					printBody(v.Body, "  ", row)
 				})
 			})
 		},
@@ -133,8 +133,9 @@ func knownLogKey(cmd *cobra.Command) string {
 	return id.LogKey
 }
 
-// printBody shows the receipt's facts in their own order.
-func printBody(body json.RawMessage, row func(string, ...any)) {
+// printBody shows the receipt's facts in their own order, those of an object
+// within it below its name.
+func printBody(body json.RawMessage, indent string, row func(string, ...any)) {
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.UseNumber()
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
@@ -150,9 +151,10 @@ func printBody(body json.RawMessage, row func(string, ...any)) {
 			return
 		}
 		if v[0] == '{' {
-			printBody(v, row)
+			row("%s%v\t", indent, k)
+			printBody(v, indent+"  ", row)
 			continue
 		}
-		row("  %v\t%s", k, strings.Trim(string(v), `"`))
+		row("%s%v\t%s", indent, k, strings.Trim(string(v), `"`))
 	}
 }

@@ -41,6 +41,9 @@ func Run(ctx context.Context, o RunOptions, w io.Writer) (report *Report, err er
 	if err := hasSpace(os.TempDir(), 2*o.Size+o.Size/4+64*dssn.MiB); err != nil {
 		return nil, err
 	}
+	if _, _, err := stockClient(); err != nil {
+		return nil, err
+	}
 	orphans, err := RemoveOrphans()
 	if err != nil {
 		return nil, err

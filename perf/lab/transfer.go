@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -234,30 +231,5 @@ func (r *runner) compare() error {
 	}
 	r.report.Compared = ReportCheck{SHA256: fmt.Sprintf("%x", digest), Bytes: n}
 	r.say("all %d bytes in %d files are those that were published", n, r.report.Dataset.Files)
-	return nil
-}
-
-// stock is the second half of step 5: a program that knows nothing of DSSN
-// fetches one file by the same identifier.
-func (r *runner) stock(ctx context.Context) error {
-	const path = "readme.txt"
-	out := filepath.Join(r.lab.data, "stock-"+path)
-	from := (&url.URL{Scheme: "http", Host: "[" + r.report.Dataset.ID.String() + "]", Path: "/" + path}).String()
-	if _, err := r.sh.run(ctx, line{node: r.consumer, args: []string{"curl", "-g", "-sS", "--fail", "--max-time", "20", "-o", out, from}}); err != nil {
-		return err
-	}
-	a, err := os.ReadFile(filepath.Join(r.source, path))
-	if err != nil {
-		return err
-	}
-	b, err := os.ReadFile(out)
-	if err != nil {
-		return err
-	}
-	if string(a) != string(b) {
-		return fmt.Errorf("curl fetched %d bytes of %s that are not those published", len(b), path)
-	}
-	r.report.Stock = ReportStock{Client: "curl", Path: path, Bytes: dssn.ByteCount(len(b))}
-	r.say("curl fetched the same %d bytes of %s by the same identifier", len(b), path)
 	return nil
 }
