@@ -60,7 +60,7 @@ func labUpCommand() *cobra.Command {
 			o.Keep = true
 			l, err := lab.Boot(cmd.Context(), o, cmd.ErrOrStderr())
 			if err != nil {
-				return err
+				return interruptedOr(cmd.Context(), err)
 			}
 			if asJSON(cmd) {
 				return printJSON(cmd.OutOrStdout(), l.Plan)
@@ -161,31 +161,44 @@ func labDownCommand() *cobra.Command {
 		Use:   "down [LAB…]",
 		Short: "Remove labs: those named, or all but the ones that a running program uses",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				labs, err := lab.List()
+			removed, given := []string{}, args
+			if len(given) == 0 {
+				orphans, err := lab.RemoveOrphans()
 				if err != nil {
 					return err
 				}
-				for _, s := range labs {
-					if s.State != "running" {
-						args = append(args, s.ID)
-					}
+				removed = append(removed, orphans...)
+			}
+			labs, err := lab.List()
+			if err != nil {
+				return err
+			}
+			there := map[string]bool{}
+			for _, s := range labs {
+				there[s.ID] = true
+				if len(given) == 0 && s.State != "running" {
+					args = append(args, s.ID)
 				}
 			}
 			for _, id := range args {
-				if err := lab.Remove(id); err != nil {
+				if err := lab.Remove(id); err != nil { // also of what no list shows
 					return err
 				}
+				if there[id] {
+					removed = append(removed, id)
+				}
 			}
-			if asJSON(cmd) {
-				return printJSON(cmd.OutOrStdout(), struct {
-					Removed []string `json:"removed"`
-				}{append([]string{}, args...)})
-			}
-			for _, id := range args {
-				fmt.Fprintf(cmd.OutOrStdout(), "lab %s is removed\n", id)
-			}
-			return nil
+			return emit(cmd, struct {
+				Removed []string `json:"removed"`
+			}{removed}, func(w io.Writer) error {
+				for _, id := range removed {
+					fmt.Fprintf(w, "lab %s is removed\n", id)
+				}
+				if len(removed) == 0 {
+					fmt.Fprintln(w, "there was no lab to remove")
+				}
+				return nil
+			})
 		},
 	}
 }

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -120,40 +123,173 @@ func documented(t *testing.T, report []byte) {
 	look("report", v)
 }
 
-func TestWhateverEndsTheMainJobLeavesNothingAfterTheNextDown(t *testing.T) {
+// watched is a `dssn lab` whose lines are counted as it writes them.
+type watched struct {
+	*exec.Cmd
+	lines chan string // closed at the end of its output
+	all   strings.Builder
+}
+
+func startLab(t *testing.T, bin string, args ...string) *watched {
+	t.Helper()
+	cmd := exec.Command(bin, append([]string{"lab"}, args...)...)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stdout, cmd.Stderr = w, w
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	v := &watched{Cmd: cmd, lines: make(chan string)}
+	go func() {
+		defer close(v.lines)
+		defer r.Close()
+		for s := bufio.NewScanner(r); s.Scan(); {
+			v.lines <- s.Text()
+		}
+	}()
+	return v
+}
+
+// until reads n lines, or all there are, and returns the last.
+func (v *watched) until(n int) (last string) {
+	for range n {
+		line, more := <-v.lines
+		if !more {
+			break
+		}
+		last = line
+		v.all.WriteString(line + "\n")
+	}
+	return last
+}
+
+// end reads what is left and waits.
+func (v *watched) end() error {
+	v.until(1 << 30)
+	return v.Wait()
+}
+
+// running lists the processes of this machine's labs, by what they are.
+func running(t *testing.T) (pids []int) {
+	t.Helper()
+	files, err := filepath.Glob("/run/dssn-lab/*/processes/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		var p struct{ PID int }
+		if text, err := os.ReadFile(f); err == nil && json.Unmarshal(text, &p) == nil && p.PID > 1 {
+			pids = append(pids, p.PID)
+		}
+	}
+	return pids
+}
+
+// small is a main job whose transfer takes about two seconds.
+var small = []string{"run", "--size", "64MiB", "--committed", "100M", "--ceiling", "250M"}
+
+// linesOfARun is about how many lines a small main job writes.
+const linesOfARun = 90
+
+// TestWhateverEndsALabNothingStays ends labs at random lines of their output, by
+// every signal, and random programs inside them by SIGKILL. What can clean up
+// does it by itself; after SIGKILL of the lab the next run does, or the next
+// `dssn lab down`.
+func TestWhateverEndsALabNothingStays(t *testing.T) {
 	need.Root(t)
 	need.Long(t)
 	bin := program(t)
 	before := belongings(t)
-	for _, c := range []struct {
-		signal syscall.Signal
-		clean  bool // by itself
-	}{{syscall.SIGINT, true}, {syscall.SIGTERM, true}, {syscall.SIGKILL, false}} {
-		t.Run(c.signal.String(), func(t *testing.T) {
-			cmd := runLab(t, bin)
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			for labs, err := lab.List(); err != nil || len(labs) == 0 || labs[0].Processes < 8; labs, err = lab.List() {
-				if cmd.ProcessState != nil {
-					t.Fatal("it ended before the signal")
+	unchanged := func(t *testing.T, after string) {
+		t.Helper()
+		if now := belongings(t); !slices.Equal(before, now) {
+			t.Errorf("after %s there is:\n%s\nthere was:\n%s", after, strings.Join(now, "\n"), strings.Join(before, "\n"))
+		}
+	}
+	down := func(t *testing.T) {
+		t.Helper()
+		if out, err := exec.Command(bin, "lab", "down").CombinedOutput(); err != nil {
+			t.Errorf("lab down: %v: %s", err, out)
+		}
+	}
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+
+	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		t.Run(signal.String(), func(t *testing.T) {
+			for _, args := range [][]string{small, {"up"}} {
+				lab := startLab(t, bin, args...)
+				n := r.IntN(linesOfARun - 30)
+				if args[0] == "up" {
+					n = r.IntN(12)
 				}
-				time.Sleep(20 * time.Millisecond)
-			}
-			cmd.Process.Signal(c.signal)
-			if err := cmd.Wait(); err == nil {
-				t.Fatal("it ended as if nothing had happened")
-			}
-			if c.clean {
-				if code := cmd.ProcessState.ExitCode(); code != exitError {
-					t.Errorf("exit code %d, want %d", code, exitError)
+				last := lab.until(n)
+				if n == 0 {
+					time.Sleep(time.Millisecond) // it has to be a process that hears signals
 				}
-			} else if out, err := exec.Command(bin, "lab", "down").CombinedOutput(); err != nil {
-				t.Errorf("lab down: %v: %s", err, out)
-			}
-			if after := belongings(t); !slices.Equal(before, after) {
-				t.Errorf("left behind:\n%s\nthere was:\n%s", strings.Join(after, "\n"), strings.Join(before, "\n"))
+				lab.Process.Signal(signal)
+				err := lab.end()
+				if code := lab.ProcessState.ExitCode(); err == nil || code != exitError && n > 0 {
+					t.Errorf("dssn lab %s, after line %d (%s): ended with %v, want exit code %d\n%s", args[0], n, last, err, exitError, lab.all.String())
+				}
+				unchanged(t, fmt.Sprintf("dssn lab %s, line %d (%s)", args[0], n, last))
 			}
 		})
 	}
+	t.Run("killed, and the next run", func(t *testing.T) {
+		for range 4 {
+			lab := startLab(t, bin, small...)
+			last := lab.until(r.IntN(linesOfARun))
+			lab.Process.Kill()
+			lab.end()
+			t.Logf("killed after: %s", last)
+		}
+		lab := startLab(t, bin, small...)
+		if err := lab.end(); err != nil {
+			t.Errorf("the next run: %v\n%s", err, lab.all.String())
+		}
+		unchanged(t, "the next run")
+	})
+	t.Run("killed, and lab down", func(t *testing.T) {
+		for range 3 {
+			for _, args := range [][]string{small, {"up"}} {
+				lab := startLab(t, bin, args...)
+				last := lab.until(r.IntN(20))
+				lab.Process.Kill()
+				lab.end()
+				down(t)
+				unchanged(t, "SIGKILL at: "+last)
+			}
+		}
+	})
+	t.Run("killed while it makes the network", func(t *testing.T) {
+		for range 6 {
+			lab := startLab(t, bin, small...)
+			time.Sleep(time.Duration(r.IntN(150)) * time.Millisecond) // no event to wait for: any moment will do
+			lab.Process.Kill()
+			lab.end()
+			down(t)
+			unchanged(t, "SIGKILL while the network was made")
+		}
+	})
+	t.Run("any program inside is killed", func(t *testing.T) {
+		for range 3 {
+			lab := startLab(t, bin, small...)
+			last := lab.until(12 + r.IntN(linesOfARun-12))
+			if pids := running(t); len(pids) > 0 {
+				syscall.Kill(pids[r.IntN(len(pids))], syscall.SIGKILL)
+			}
+			err := lab.end() // whether it can go on without that program depends on which it was
+			t.Logf("a program killed after %q: the run ended with %v", last, err)
+			if code := lab.ProcessState.ExitCode(); code != exitOK && (code != exitError || !strings.Contains(lab.all.String(), "\ndssn: ")) {
+				t.Errorf("after the kill at %q: exit code %d, and its words were\n%s", last, code, lab.all.String())
+			}
+			unchanged(t, "the death of a program at: "+last)
+		}
+	})
 }

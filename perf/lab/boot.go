@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -87,9 +88,8 @@ func Boot(ctx context.Context, o BootOptions, w io.Writer) (*Lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err = l.bootAll(ctx, sh); err != nil {
-		l.Down()
-		return nil, err
+	if err = errors.Join(l.bootAll(ctx, sh), l.release()); err != nil {
+		return nil, errors.Join(err, l.Down())
 	}
 	return l, nil
 }

@@ -113,10 +113,7 @@ func (l *Lab) claim(o Options) error {
 	if err != nil {
 		return fmt.Errorf("make %s: %w", l.dir, err)
 	}
-	r := record{Plan: l.Plan, Topology: l.Graph.Name, Data: l.data}
-	if l.owned {
-		r.Owner = thisProcess()
-	}
+	r := record{Plan: l.Plan, Topology: l.Graph.Name, Data: l.data, Owner: thisProcess()}
 	errs := []error{
 		writeRecord(filepath.Join(l.dir, "lab.json"), r),
 		os.WriteFile(l.TopologyFile(), o.Topology, 0o644),
@@ -129,6 +126,18 @@ func (l *Lab) claim(o Options) error {
 	}
 	if err := errors.Join(errs...); err != nil {
 		return errors.Join(fmt.Errorf("prepare %s: %w", l.dir, err), Remove(o.ID))
+	}
+	return nil
+}
+
+// release lets a kept lab stand without this process. Until then it has an
+// owner, so that what a killed `dssn lab up` leaves is an orphan.
+func (l *Lab) release() error {
+	if l.owned {
+		return nil
+	}
+	if err := writeRecord(filepath.Join(l.dir, "lab.json"), record{Plan: l.Plan, Topology: l.Graph.Name, Data: l.data}); err != nil {
+		return fmt.Errorf("let lab %s stand: %w", l.Plan.ID, err)
 	}
 	return nil
 }

@@ -37,12 +37,17 @@ func Remove(id string) error {
 	if r.Data != "" && filepath.Base(r.Data) == filepath.Base(data) {
 		data = r.Data
 	}
-	errs = append(errs, os.RemoveAll(data), os.RemoveAll(stateDir(id)))
-	if err := os.Remove(stateRoot); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTEMPTY) {
-		errs = append(errs, err)
-	}
+	errs = append(errs, os.RemoveAll(data), os.RemoveAll(stateDir(id)), removeRoot())
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("remove lab %s: %w", id, err)
+	}
+	return nil
+}
+
+// removeRoot removes the folder of all labs if there is none.
+func removeRoot() error {
+	if err := os.Remove(stateRoot); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTEMPTY) {
+		return err
 	}
 	return nil
 }
@@ -61,7 +66,7 @@ func RemoveOrphans() (removed []string, err error) {
 			removed = append(removed, s.ID)
 		}
 	}
-	return removed, nil
+	return removed, removeRoot() // one killed before it had a lab leaves just that
 }
 
 func dataDir(id string) string { return filepath.Join(os.TempDir(), "dssn-lab-"+id) }
