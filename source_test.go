@@ -29,6 +29,7 @@ var cores = []string{
 	"controller/core",
 	"controller/ledger",
 	"node/core.go", "node/compile.go", "node/tunnels.go", "node/io.go",
+	"perf/wire", "perf/stat",
 	"node/liveness/hello.go", "node/liveness/neighbours.go", "node/liveness/probe.go", "node/liveness/paths.go",
 }
 
