@@ -5,6 +5,10 @@ BIN     := bin/dssn
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 SIZE    ?= 1GiB
 
+# A bench-… target writes $(BENCH) NAME -title "…" -- COMMAND for each command whose
+# figures shall be in docs/performance.md; the result is bin/bench/NAME.json.
+BENCH   := $(GO) run ./perf/bench run
+
 # The product has no cgo; only the race detector needs it.
 export CGO_ENABLED = 0
 
@@ -38,7 +42,10 @@ clean: ## remove what was built
 
 bench-first-light: build ## goodput through the tunnels beside plain TCP and bare wireguard-go, in one run (root)
 	$(GO) build -o bin/wireguard-go golang.zx2c4.com/wireguard
-	./$(BIN) lab bench --wireguard-go bin/wireguard-go
+	$(BENCH) first-light -title "Goodput through the tunnels, beside plain TCP and wireguard-go" -- ./$(BIN) lab bench --wireguard-go bin/wireguard-go
 
-bench: ## every benchmark target of every room, one after the other
-	@for t in $$($(MAKE) -pRrq 2>/dev/null | awk -F: '/^bench-[a-z0-9-]+:/{print $$1}' | sort -u); do $(MAKE) --no-print-directory $$t || exit 1; done
+bench: ## every benchmark target of every room, one after the other; writes docs/performance.md
+	@rm -rf bin/bench; failed=; for t in $$($(MAKE) -pRrq 2>/dev/null | awk -F: '/^bench-[a-z0-9-]+:/{print $$1}' | sort -u); do \
+		echo "== $$t"; $(MAKE) --no-print-directory $$t || failed="$$failed $$t"; done; \
+	$(GO) run ./perf/bench page -o docs/performance.md bin/bench/*.json || exit 1; \
+	if [ -n "$$failed" ]; then echo "did not work:$$failed"; exit 1; fi
