@@ -6,20 +6,27 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// LinkWatcher tells when a link loses or gains its carrier, from the kernel's own
-// announcements (rtnetlink). Feed it to Transit.SetLinkUp, and the packet after
-// the event takes the backup.
+// LinkWatcher tells when a link loses or gains its carrier, from two sources: the
+// kernel's own announcements (rtnetlink), and asking the drivers named by Ask. The
+// kernel gathers announcements in a work queue and tells of a lost carrier up to a
+// second late; a driver knows at once. Feed it to Transit.SetLinkUp, and the packet
+// after the event takes the backup.
 type LinkWatcher struct {
-	fd   int
-	wake *os.File // closed to end Run
-	stop *os.File
-	done sync.WaitGroup
-	once sync.Once
+	asked atomic.Pointer[[]AskedLink]
+	fd    int      // of announcements
+	ask   int      // any socket, to ask drivers through
+	wake  *os.File // closed to end Run
+	stop  *os.File
+	done  sync.WaitGroup
+	once  sync.Once
 }
 
 // WatchLinks begins to listen in the caller's network namespace.
@@ -31,11 +38,32 @@ func WatchLinks() (*LinkWatcher, error) {
 	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: unix.RTMGRP_LINK}); err != nil {
 		return nil, errors.Join(explain("listening for link events", err), unix.Close(fd))
 	}
-	wake, stop, err := os.Pipe()
+	ask, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, errors.Join(explain("listening for link events", err), unix.Close(fd))
 	}
-	return &LinkWatcher{fd: fd, wake: wake, stop: stop}, nil
+	wake, stop, err := os.Pipe()
+	if err != nil {
+		return nil, errors.Join(explain("listening for link events", err), unix.Close(fd), unix.Close(ask))
+	}
+	return &LinkWatcher{fd: fd, ask: ask, wake: wake, stop: stop}, nil
+}
+
+// askEvery is how often drivers are asked for their carriers: an ioctl of about a
+// microsecond each.
+const askEvery = 2 * time.Millisecond
+
+// AskedLink is a link whose driver is asked.
+type AskedLink struct {
+	Ifindex int
+	Name    string
+}
+
+// Ask replaces the links whose drivers are asked. Each is told once as it is, and
+// then as it changes.
+func (w *LinkWatcher) Ask(links []AskedLink) {
+	links = slices.Clone(links)
+	w.asked.Store(&links)
 }
 
 // Run calls changed for each event, until Close. An interface that is deleted is
@@ -50,19 +78,43 @@ func (w *LinkWatcher) Run(changed func(ifindex int, up bool)) error {
 	defer w.done.Done()
 	result := make(chan error, 1)
 	go func() {
-		// Never unlocked: the thread ends with the goroutine, and its priority too.
-		runtime.LockOSThread()
-		_ = unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1}, 0)
+		realTime()
 		result <- w.listen(changed)
 	}()
 	return <-result
 }
 
+// realTime gives the calling goroutine a thread of its own, with real-time priority
+// where the process may have it. The thread ends with the goroutine.
+func realTime() {
+	runtime.LockOSThread() // never unlocked
+	_ = unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1}, 0)
+}
+
 func (w *LinkWatcher) listen(changed func(ifindex int, up bool)) error {
 	buf := make([]byte, 1<<16)
 	fds := []unix.PollFd{{Fd: int32(w.fd), Events: unix.POLLIN}, {Fd: int32(w.wake.Fd()), Events: unix.POLLIN}}
+	known := make(map[int]bool) // of links that were told
+	tell := func(ifindex int, up bool) {
+		known[ifindex] = up
+		changed(ifindex, up)
+	}
 	for {
-		if _, err := unix.Poll(fds, -1); err != nil && err != unix.EINTR {
+		patience := -1
+		asked := w.asked.Load()
+		if asked != nil && len(*asked) > 0 {
+			patience = int(askEvery / time.Millisecond)
+			for _, l := range *asked {
+				if up, ok := carrier(w.ask, l.Name); ok {
+					if was, told := known[l.Ifindex]; !told || up != was {
+						tell(l.Ifindex, up)
+					}
+				}
+			}
+		} else {
+			patience = 50 // until somebody asks
+		}
+		if _, err := unix.Poll(fds, patience); err != nil && err != unix.EINTR {
 			return fmt.Errorf("listening for link events: %w", err)
 		}
 		if fds[1].Revents != 0 {
@@ -81,10 +133,18 @@ func (w *LinkWatcher) listen(changed func(ifindex int, up bool)) error {
 				break
 			}
 			if is {
-				changed(ifindex, up)
+				tell(ifindex, up)
 			}
 		}
 	}
+}
+
+// carrier asks a link's driver; ok is false if it does not say.
+func carrier(fd int, name string) (up, ok bool) {
+	const gLink = 0x0a // ETHTOOL_GLINK
+	w := [2]uint32{gLink, 0}
+	err := ethtoolWords(fd, name, w[:])
+	return w[1] != 0, err == nil
 }
 
 // nextLink reads one netlink message and returns the rest, or nil if there is no
@@ -118,7 +178,7 @@ func (w *LinkWatcher) Close() (err error) {
 	w.once.Do(func() {
 		err = w.stop.Close()
 		w.done.Wait()
-		err = errors.Join(err, w.wake.Close(), unix.Close(w.fd))
+		err = errors.Join(err, w.wake.Close(), unix.Close(w.fd), unix.Close(w.ask))
 	})
 	return err
 }

@@ -89,8 +89,8 @@ func (m TransitMeter) values() meterValues {
 // was keeps its bucket's level, and every meter keeps its counts until its tag is
 // used for another reservation: read TransitUsage before that.
 func (t *Transit) SetMeters(meters []TransitMeter) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.setting.Lock()
+	defer t.setting.Unlock()
 	want := make(map[meterKey]meterValues, len(meters))
 	for _, m := range meters {
 		if m.Tag == 0 || m.Tag > MaxTag || m.Class >= transitClasses {

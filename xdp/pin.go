@@ -123,7 +123,10 @@ func (t *Transit) recall() error {
 			continue
 		}
 		if i, ok := byPort[v.Port]; ok {
-			t.adjacencies[Adjacency{Ifindex: i, To: v.Dst, From: v.Src, VLAN: bigEndian16(v.Vlan), MTU: v.Mtu}] = key
+			t.adjacencies[Adjacency{Ifindex: i, To: v.Dst, From: v.Src, VLAN: bigEndian16(v.Vlan), MTU: v.Mtu}] = &hop{key, v.Port, v.Down}
+			if v.Down&downLink != 0 {
+				t.linksDown[i] = true
+			}
 		}
 	}
 	if err := t.recallMeters(); err != nil {

@@ -28,13 +28,27 @@ type Transit struct {
 	dir     string
 	adopted bool
 
-	mu          sync.Mutex
-	links       map[int]link.Link        // by interface index
-	modes       map[int]AttachMode       // of links made by this process
-	adjacencies map[Adjacency]uint32     // their numbers, from 1
-	ports       map[int]uint32           // interface index → device map key
-	meters      map[meterKey]meterValues // as last set
+	setting sync.Mutex               // one change of tables or attachments at a time; guards what follows
+	links   map[int]link.Link        // by interface index
+	modes   map[int]AttachMode       // of links made by this process
+	ports   map[int]uint32           // interface index → device map key
+	meters  map[meterKey]meterValues // as last set
+
+	// marking is held for the time of a few map writes, so that a repair never
+	// waits for a table to be swapped. It is taken inside setting.
+	marking     sync.Mutex
+	adjacencies map[Adjacency]*hop
+	linksDown   map[int]bool // by interface index, as last told
 }
+
+// hop is an adjacency's place in the map and why it cannot be used, if so.
+type hop struct{ number, port, down uint32 }
+
+// Why an adjacency is down; the program asks only whether there is a reason.
+const (
+	downLink = 1 << iota // SetLinkUp
+	downTold             // SetUp
+)
 
 // TransitOptions says who this node is and how long its transit should last.
 type TransitOptions struct {
@@ -107,8 +121,8 @@ func OpenTransit(o TransitOptions) (*Transit, error) {
 	t := &Transit{
 		spec: spec.Maps[bpf.TransitMapRoutes].InnerMap, dir: o.PinDir,
 		links: make(map[int]link.Link), modes: make(map[int]AttachMode),
-		adjacencies: make(map[Adjacency]uint32), ports: make(map[int]uint32),
-		meters: make(map[meterKey]meterValues),
+		adjacencies: make(map[Adjacency]*hop), ports: make(map[int]uint32),
+		meters: make(map[meterKey]meterValues), linksDown: make(map[int]bool),
 	}
 	kept, err := pinnedMaps(o.PinDir, spec)
 	defer func() {
@@ -172,8 +186,8 @@ type IngressOptions struct {
 // the one of an adopted transit without losing a frame. It says where the program
 // runs. Frames leave by attached and unattached interfaces alike.
 func (t *Transit) Attach(o IngressOptions) (AttachMode, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.setting.Lock()
+	defer t.setting.Unlock()
 	if o.MAC == (MAC{}) {
 		return 0, fmt.Errorf("letting carriers in on interface %d: its own address must be given", o.Ifindex)
 	}
@@ -202,8 +216,8 @@ func (t *Transit) Attach(o IngressOptions) (AttachMode, error) {
 
 // Detach leaves the carriers that arrive on an interface to the kernel.
 func (t *Transit) Detach(ifindex int) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.setting.Lock()
+	defer t.setting.Unlock()
 	l := t.links[ifindex]
 	if l == nil {
 		return nil
@@ -220,8 +234,8 @@ func (t *Transit) Detach(ifindex int) error {
 // new one. SIDs without a route are the kernel's. Adjacencies known already keep
 // being up or down.
 func (t *Transit) SetRoutes(routes []TransitRoute) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.setting.Lock()
+	defer t.setting.Unlock()
 	used := make(map[Adjacency]bool)
 	table := make([]bpfRoute, tableSize)
 	var err error
@@ -275,37 +289,43 @@ func (t *Transit) swap(table []bpfRoute) error {
 
 // number finds or makes an adjacency's entry.
 func (t *Transit) number(a Adjacency) (uint16, error) {
-	if n, ok := t.adjacencies[a]; ok {
-		return uint16(n), nil
-	}
-	taken := make(map[uint32]bool, len(t.adjacencies))
-	for _, n := range t.adjacencies {
-		taken[n] = true
-	}
-	n := uint32(1)
-	for taken[n] {
-		n++
-	}
-	if n >= t.objects.Adjacencies.MaxEntries() {
-		return 0, fmt.Errorf("more than %d adjacencies", n-1)
-	}
 	port, err := t.port(a.Ifindex)
 	if err != nil {
 		return 0, err
 	}
-	if err := t.objects.Adjacencies.Put(n, bpfAdjacency(a, port, false)); err != nil {
-		return 0, fmt.Errorf("writing adjacency %v: %w", a, err)
+	t.marking.Lock()
+	defer t.marking.Unlock()
+	if h, ok := t.adjacencies[a]; ok {
+		return uint16(h.number), nil
 	}
-	t.adjacencies[a] = n
-	return uint16(n), nil
+	taken := make(map[uint32]bool, len(t.adjacencies))
+	for _, h := range t.adjacencies {
+		taken[h.number] = true
+	}
+	h := &hop{number: 1, port: port}
+	for taken[h.number] {
+		h.number++
+	}
+	if h.number >= t.objects.Adjacencies.MaxEntries() {
+		return 0, fmt.Errorf("more than %d adjacencies", h.number-1)
+	}
+	if t.linksDown[a.Ifindex] {
+		h.down = downLink
+	}
+	if err := t.write(a, h); err != nil {
+		return 0, err
+	}
+	t.adjacencies[a] = h
+	return uint16(h.number), nil
 }
 
-func bpfAdjacency(a Adjacency, port uint32, down bool) *bpf.TransitTransitAdjacency {
-	v := &bpf.TransitTransitAdjacency{Dst: a.To, Src: a.From, Vlan: bigEndian16(a.VLAN), Mtu: a.MTU, Port: port}
-	if down {
-		v.Down = 1
+// write writes an adjacency's entry.
+func (t *Transit) write(a Adjacency, h *hop) error {
+	v := &bpf.TransitTransitAdjacency{Dst: a.To, Src: a.From, Vlan: bigEndian16(a.VLAN), Mtu: a.MTU, Port: h.port, Down: h.down}
+	if err := t.objects.Adjacencies.Put(h.number, v); err != nil {
+		return fmt.Errorf("writing adjacency %v: %w", a, err)
 	}
-	return v
+	return nil
 }
 
 // port finds or makes an interface's entry in the device map.
@@ -327,43 +347,62 @@ func (t *Transit) port(ifindex int) (uint32, error) {
 
 // forget frees adjacencies that no table uses any more.
 func (t *Transit) forget(used map[Adjacency]bool) error {
+	t.marking.Lock()
+	defer t.marking.Unlock()
 	var errs []error
-	for a, n := range t.adjacencies {
+	for a, h := range t.adjacencies {
 		if !used[a] {
 			delete(t.adjacencies, a)
-			errs = append(errs, t.objects.Adjacencies.Put(n, &bpf.TransitTransitAdjacency{}))
+			errs = append(errs, t.objects.Adjacencies.Put(h.number, &bpf.TransitTransitAdjacency{}))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// SetUp says whether an adjacency can be used: while it is down, the packets of
-// its routes take their backups, from the very next one on. An adjacency that no
+// SetUp says whether an adjacency answers: while it does not, the packets of its
+// routes take their backups, from the very next one on. An adjacency that no
 // route uses is no error.
 func (t *Transit) SetUp(a Adjacency, up bool) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	n, ok := t.adjacencies[a]
+	t.marking.Lock()
+	defer t.marking.Unlock()
+	h, ok := t.adjacencies[a]
 	if !ok {
 		return nil
 	}
-	if err := t.objects.Adjacencies.Put(n, bpfAdjacency(a, t.ports[a.Ifindex], !up)); err != nil {
-		return fmt.Errorf("marking adjacency %v: %w", a, err)
-	}
-	return nil
+	return t.mark(a, h, downTold, up)
 }
 
-// SetLinkUp is SetUp for all adjacencies of an interface.
+// SetLinkUp says whether a link has its carrier: while it does not, none of its
+// adjacencies is used, whatever SetUp said of them, nor those that later tables
+// bring.
 func (t *Transit) SetLinkUp(ifindex int, up bool) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.marking.Lock()
+	defer t.marking.Unlock()
+	if up {
+		delete(t.linksDown, ifindex)
+	} else {
+		t.linksDown[ifindex] = true
+	}
 	var errs []error
-	for a, n := range t.adjacencies {
+	for a, h := range t.adjacencies {
 		if a.Ifindex == ifindex {
-			errs = append(errs, t.objects.Adjacencies.Put(n, bpfAdjacency(a, t.ports[ifindex], !up)))
+			errs = append(errs, t.mark(a, h, downLink, up))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// mark sets or clears one reason.
+func (t *Transit) mark(a Adjacency, h *hop, reason uint32, up bool) error {
+	down := h.down | reason
+	if up {
+		down &^= reason
+	}
+	if down == h.down {
+		return nil
+	}
+	h.down = down
+	return t.write(a, h)
 }
 
 // AddSocket hands WireGuard transport messages that arrive here on a queue to a
@@ -377,8 +416,8 @@ func (t *Transit) RemoveSocket(queue int) error { return removeSocket(t.objects.
 
 // Close ends this process's part: a pinned transit goes on, another one ends.
 func (t *Transit) Close() error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.setting.Lock()
+	defer t.setting.Unlock()
 	var errs []error
 	for _, l := range t.links {
 		errs = append(errs, l.Close())
