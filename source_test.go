@@ -28,9 +28,9 @@ var cores = []string{
 	"controller/southbound",
 	"controller/core",
 	"controller/ledger",
-	"node/core.go", "node/compile.go", "node/tunnels.go", "node/io.go",
+	"node/core.go", "node/compile.go", "node/tunnels.go", "node/transit.go", "node/io.go",
 	"perf/wire", "perf/stat",
-	"node/liveness/hello.go", "node/liveness/neighbours.go", "node/liveness/probe.go", "node/liveness/paths.go",
+	"xdp/echo.go", "node/liveness/hello.go", "node/liveness/neighbours.go", "node/liveness/probe.go", "node/liveness/paths.go",
 }
 
 // impure are the imports that a core cannot have, with the reason.

@@ -26,7 +26,7 @@ func (c *Core) kernelWanted(now time.Time, always bool) []Effect {
 	}
 	c.plan = p
 	c.nextAudit = now.Add(auditEvery)
-	return []Effect{SetKernel{c.assignment.Generation, p, c.adopting}}
+	return append([]Effect{SetKernel{c.assignment.Generation, p, c.adopting}}, c.transitWanted(p)...)
 }
 
 // kernelPlan is everything that this node wants in the kernel.

@@ -23,6 +23,8 @@ type Self struct {
 	// Shifts is true if the kernel shifts carriers, Steers if carriers can be
 	// written into packets that leave here.
 	Shifts, Steers bool
+	// Drives is true if a transit program in the driver forwards.
+	Drives bool
 	// Inside is the name of the engine's interface; "" if there is no engine.
 	Inside string
 	// Killed is true if the process before this one had no time to tidy up:
@@ -162,7 +164,7 @@ func (c *Core) linkSeen(now time.Time, l kernel.Link) (out []Effect) {
 	} else {
 		c.links[l.Name] = l
 	}
-	same := known && before.Index == l.Index && before.Up == l.Up && before.MTU == l.MTU
+	same := known && !l.Gone && before.Index == l.Index && before.Up == l.Up && before.MTU == l.MTU
 	if known && before.Up && (!l.Up || before.Index != l.Index) {
 		c.neighbours.LinkDown(l.Name)
 		out = append(out, LoseLink{l.Name, before.Index}, Noticed{"link down", []any{"link", l.Name}})

@@ -25,7 +25,7 @@ var rewrite = flag.Bool("rewrite", false, "rewrite the transcripts in testdata")
 // by the effects that came of it. Hellos and probes are answered by the test
 // where the line "answer" says so, and counted instead of shown:
 //
-//	> node west terminal 100          begin
+//	> node west terminal 100          begin; "drives" behind it: transit in the driver
 //	> assign 1                        the Assignment testdata/assignment.go gives
 //	> link uplink up|down|gone
 //	> hello uplink fe80::1 hub 11 heard=west
@@ -98,6 +98,7 @@ func (s *script) input(f []string) {
 		if s.role == southbound.RoleTerminal {
 			self.Inside = InsideInterface
 		}
+		self.Drives = len(f) > 4 && f[4] == "drives"
 		s.core = NewCore(s.now, self)
 	case "assign":
 		g, _ := strconv.ParseUint(f[1], 10, 64)
@@ -196,6 +197,16 @@ func show(e Effect) string {
 		}
 		for _, v := range e.Plan.Settings {
 			fmt.Fprintf(&b, "\n       %s = %s", v.Name, v.Value)
+		}
+		return b.String()
+	case SetTransit:
+		var b strings.Builder
+		fmt.Fprintf(&b, "SetTransit adopt %v in by %v", e.Adopt, e.Plan.Links)
+		for _, r := range e.Plan.Routes {
+			fmt.Fprintf(&b, "\n       %v via %v (%v) dev %s", r.SID, r.Via.Address, r.Via.SID, r.Via.Interface)
+			if r.Backup != (TransitHop{}) {
+				fmt.Fprintf(&b, ", backup %v (%v) dev %s", r.Backup.Address, r.Backup.SID, r.Backup.Interface)
+			}
 		}
 		return b.String()
 	case PublishTables:

@@ -39,6 +39,8 @@ func (n *running) carryOut(e Effect) {
 		n.publishTables(e)
 	case SetKernel:
 		n.plans.put(e)
+	case SetTransit:
+		n.driver.plans.put(e)
 	case Persist:
 		n.assignments.put(e.Assignment)
 	case SendUp:
@@ -205,6 +207,11 @@ func (n *running) obtained() map[string]string {
 	out := map[string]string{"transit": "kernel seg6local End, next-csid", "steering": "tc egress (TCX)"}
 	if !n.features.NextCSID {
 		out["transit"] = "kernel forwarding, shortest path"
+	}
+	if n.driver != nil {
+		out["transit"] = n.driver.obtained()
+	} else if n.withoutDriver != "" {
+		out["transit"] += "; not in the driver: " + n.withoutDriver
 	}
 	if n.steer == nil {
 		out["steering"] = "none, shortest path"

@@ -113,6 +113,12 @@ type (
 		Plan       *kernel.Plan
 		Adopt      bool
 	}
+	// SetTransit makes the transit program do what the plan says. Adopt leaves an
+	// adopted program as it is: this one does not know its neighbours yet.
+	SetTransit struct {
+		Plan  *TransitPlan
+		Adopt bool
+	}
 	// SetAdmission replaces what the server of identifiers goes by.
 	SetAdmission struct{ Assignment *southbound.Assignment }
 	// SendUp tells the controller; it is lost without harm while there is none.
@@ -142,6 +148,7 @@ func (SetCarrier) effect()    {}
 func (ClearCarrier) effect()  {}
 func (PublishTables) effect() {}
 func (SetKernel) effect()     {}
+func (SetTransit) effect()    {}
 func (SetAdmission) effect()  {}
 func (SendUp) effect()        {}
 func (Persist) effect()       {}

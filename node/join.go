@@ -31,7 +31,9 @@ type JoinOptions struct {
 	State string // directory
 	// Links are the interfaces, by name or pattern ("to-*"), on which the node
 	// meets its neighbours. They are kept for Run.
-	Links   []string
+	Links []string
+	// Transit is who forwards others' packets, kept for Run; empty: the kernel.
+	Transit Transit
 	Version string
 	Logger  *slog.Logger
 }
@@ -49,6 +51,9 @@ func Join(ctx context.Context, o JoinOptions) (*Identity, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
+	if err := o.Transit.check(); err != nil {
+		return nil, err
+	}
 	pin, err := parsePin(o.Token)
 	if err != nil {
 		return nil, err
@@ -98,7 +103,7 @@ func Join(ctx context.Context, o JoinOptions) (*Identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	id.Links = o.Links
+	id.Links, id.Transit = o.Links, o.Transit
 	if len(id.Controllers) == 0 {
 		id.Controllers = []string{base}
 	}

@@ -32,6 +32,8 @@ type Options struct {
 	Links   []string
 	Version string
 	Logger  *slog.Logger
+	// Transit overrides what joining kept: who forwards others' packets.
+	Transit Transit
 	// Timing is of path probes; the zero value is good.
 	Timing liveness.Timing
 	// Ready is called once, when the local API answers.
@@ -72,8 +74,11 @@ type running struct {
 	engine *softport.Engine // nil on a backbone node
 	server *transfer.Server // nil on a backbone node
 	steer  *xdp.Steer       // nil if the host cannot
-	hellos *liveness.HelloConn
-	probes *liveness.ProbeConn
+	driver *driver          // nil if the kernel forwards
+	// withoutDriver is why it does although the driver was wanted.
+	withoutDriver string
+	hellos        *liveness.HelloConn
+	probes        *liveness.ProbeConn
 
 	admission   admission
 	probePeers  atomic.Pointer[SetProbePeers]
@@ -210,7 +215,7 @@ func (n *running) run(ctx context.Context, o Options) (err error) {
 
 	n.core = NewCore(n.now(), Self{
 		Node: n.identity.Node, Name: n.identity.Name, Role: n.identity.Role, SID: n.identity.SID, Block: n.identity.Block,
-		Shifts: n.features.NextCSID, Steers: n.steer != nil, Inside: n.insideName(), Killed: n.killed, Timing: o.Timing,
+		Shifts: n.features.NextCSID, Steers: n.steer != nil, Drives: n.driver != nil, Inside: n.insideName(), Killed: n.killed, Timing: o.Timing,
 	})
 	start := func(f func(context.Context)) { wait.Go(func() { f(ctx) }) }
 	watch, err := n.watchLinks(ctx)
@@ -229,6 +234,9 @@ func (n *running) run(ctx context.Context, o Options) (err error) {
 	start(n.hearHellos)
 	start(n.hearProbes)
 	start(func(ctx context.Context) { n.realiseAll(ctx, host) })
+	if n.driver != nil {
+		start(n.driver.run)
+	}
 	start(n.persistAll)
 	start(n.reportAll)
 	start(n.uplink.run)
@@ -265,7 +273,7 @@ func (n *running) openHost(o Options) (err error) {
 		return err
 	}
 	if n.identity.Role != southbound.RoleTerminal {
-		return nil
+		return n.openTransit(o.Transit)
 	}
 	e, err := softport.Open(softport.Options{Interface: InsideInterface, MTU: n.insideMTU(), PrivateKey: dataplane.Key(n.keys.tunnel.Bytes()),
 		ListenPort: TunnelPort, Counters: n.usage.counters.place, Logger: n.log})
@@ -343,6 +351,9 @@ func (n *running) closeHost() {
 	}
 	if n.steer != nil {
 		n.steer.Close()
+	}
+	if n.driver != nil {
+		n.driver.close()
 	}
 	n.client.CloseIdleConnections()
 }

@@ -52,6 +52,8 @@ type Identity struct {
 	// Links are the interfaces, by name or pattern, on which it meets
 	// neighbours, unless Options say otherwise.
 	Links []string `json:"links"`
+	// Transit is who forwards others' packets, unless Options say otherwise.
+	Transit Transit `json:"transit,omitempty"`
 }
 
 // ErrNotJoined is wrapped by Run's error when the state directory has no identity.

@@ -42,6 +42,9 @@ type Status struct {
 	Data       []content.Record   `json:"data"` // held here
 	Usage      []southbound.Count `json:"usage"`
 	Drops      map[string]uint64  `json:"drops"`
+	// Transit counts what became of the frames that a transit program in the driver
+	// saw, by name, also under earlier processes; absent where the kernel forwards.
+	Transit map[string]uint64 `json:"transit,omitempty"`
 }
 
 // CertificateStatus says how long a node's certificate is good.
@@ -136,6 +139,11 @@ func (n *running) status(ctx context.Context) (*Status, error) {
 	n.mu.Lock()
 	s.Applied, s.Problem = n.applied.Generation, n.applied.Problem
 	n.mu.Unlock()
+	if n.driver != nil {
+		if s.Transit, err = n.driver.verdicts(); err != nil {
+			return nil, err
+		}
+	}
 	if n.engine != nil {
 		s.Drops = n.engine.Drops()
 		for _, p := range n.engine.Peers(nil) {

@@ -52,7 +52,7 @@ func beNode(dir string) int {
 			return 1
 		}
 	}
-	if err := Run(ctx, Options{State: dir, Logger: log}); err != nil {
+	if err := Run(ctx, Options{State: dir, Logger: log, Transit: Transit(os.Getenv("DSSN_TEST_TRANSIT"))}); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

@@ -38,11 +38,13 @@ func (e *echo) ask(now time.Time, every time.Duration, missed int) (changed bool
 	return changed
 }
 
-// answered is called for each answer. It reports whether the adjacency came back.
+// answered is called for each answer. It reports whether the adjacency was met for
+// the first time, or came back.
 func (e *echo) answered() (changed bool) {
+	changed = !e.met
 	e.unanswered, e.met = 0, true
 	if !e.down {
-		return false
+		return changed
 	}
 	if e.answers++; e.answers >= recovered {
 		e.down, e.answers, changed = false, 0, true

@@ -21,6 +21,9 @@ func TestAnAdjacencyIsDownAfterSoManyQuestionsAndUpAfterThreeAnswers(t *testing.
 			t.Fatal("a neighbour that never answered was told of")
 		}
 	}
+	if !step(1) {
+		t.Fatal("the first answer was not told")
+	}
 	for range 10 {
 		if step(1) {
 			t.Fatal("news from a neighbour that answers")

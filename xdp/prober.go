@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -103,8 +104,8 @@ func NewProber(o ProberOptions) (p *Prober, err error) {
 	return p, nil
 }
 
-// Ask replaces the adjacencies to ask. Those that stay keep their state; those that
-// leave are not told of again.
+// Ask replaces the adjacencies to ask. Those that stay keep their state; one that
+// leaves while it is down is told to be up, since nobody knows any more.
 func (p *Prober) Ask(targets []ProbeTarget) {
 	t := append([]ProbeTarget(nil), targets...)
 	p.targets.Store(&t)
@@ -119,7 +120,8 @@ type asked struct {
 	to     unix.SockaddrLinklayer
 }
 
-// Run asks until Close, and calls changed when an adjacency goes down or comes back.
+// Run asks until Close, and calls changed when an adjacency first answers, goes down
+// or comes back.
 // It is called on a thread with real-time priority where the process may have it: it
 // should flip a word and return. One Run at a time.
 func (p *Prober) Run(changed func(a Adjacency, up bool)) error {
@@ -142,7 +144,13 @@ func (p *Prober) run(changed func(a Adjacency, up bool)) error {
 	for {
 		if l := p.targets.Load(); l != list {
 			list = l
-			at = p.keep(at, *l, &numbers)
+			old := at
+			at = p.keep(old, *l, &numbers)
+			for _, a := range old {
+				if a.down && !slices.Contains(at, a) {
+					changed(a.target.Adjacency, true)
+				}
+			}
 		}
 		// Answers first; only then is a question without one counted.
 		for {

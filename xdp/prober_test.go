@@ -81,11 +81,15 @@ func TestAProberFindsALinkThatLooksUp(t *testing.T) {
 			t.Fatalf("never told up %v", want)
 		}
 	}
-	time.Sleep(50 * time.Millisecond) // until an answer was certainly heard
+	next(true) // met
 	far.Close()
 	next(false)
 	far = neighbour()
-	defer far.Close()
+	next(true)
+	// One that is not asked any more is nobody's business, and so not down.
+	far.Close()
+	next(false)
+	p.Ask(nil)
 	next(true)
 	if err := p.Close(); err != nil {
 		t.Error(err)

@@ -214,6 +214,14 @@ func (t *Transit) Attach(o IngressOptions) (AttachMode, error) {
 	return mode, nil
 }
 
+// Attached lists the interfaces on which the program is, by this process or the one
+// before it.
+func (t *Transit) Attached() []int {
+	t.setting.Lock()
+	defer t.setting.Unlock()
+	return slices.Sorted(maps.Keys(t.links))
+}
+
 // Detach leaves the carriers that arrive on an interface to the kernel.
 func (t *Transit) Detach(ifindex int) error {
 	t.setting.Lock()

@@ -80,6 +80,7 @@ func bootFlags(cmd *cobra.Command, o *lab.BootOptions, id string) {
 	f.StringVar(&o.Holder, "holder", "", "backbone `node` of the institution that publishes (default: one of the two farthest apart)")
 	f.StringVar(&o.Consumer, "consumer", "", "backbone `node` of the institution that fetches (default: the other)")
 	f.IntVar(&o.MTU, "mtu", 1500, "MTU of every link, bytes")
+	f.StringVar((*string)(&o.Transit), "transit", "kernel", "who forwards on the backbone: `kernel|xdp`, the latter a program in the links' drivers")
 }
 
 func labExecCommand() *cobra.Command {

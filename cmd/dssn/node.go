@@ -4,10 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -58,31 +61,44 @@ func nodeJoinCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&o.Token, "token", "", "one-time `token`")
 	f.StringArrayVar(&o.Links, "link", nil, "`interface` to a neighbour, or a pattern such as 'eth*'; may be given again")
+	transitFlag(cmd, &o.Transit, "kernel")
 	f.BoolVar(&only, "join-only", false, "enrol and end; `dssn node run` carries on")
 	return cmd
 }
 
 func nodeRunCommand() *cobra.Command {
 	var links []string
+	var transit node.Transit
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Run a node that has joined, from its state directory",
 		Args:  exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return node.Run(cmd.Context(), node.Options{State: stateDir(cmd, defaultNodeState), Links: links, Version: thisVersion().Version, Logger: logger(cmd)})
+			return node.Run(cmd.Context(), node.Options{State: stateDir(cmd, defaultNodeState), Links: links, Transit: transit, Version: thisVersion().Version, Logger: logger(cmd)})
 		},
 	}
+	transitFlag(cmd, &transit, "what it joined with")
 	cmd.Flags().StringArrayVar(&links, "link", nil, "`interface` to a neighbour or a pattern (default: those it joined with)")
 	return cmd
+}
+
+// transitFlag chooses who forwards others' packets on a backbone node.
+func transitFlag(cmd *cobra.Command, t *node.Transit, otherwise string) {
+	cmd.Flags().StringVar((*string)(t), "transit", "", "who forwards others' packets on a backbone node: `kernel|xdp`, the latter a program in the\n"+
+		"links' drivers that goes on when the node ends (default: "+otherwise+")")
 }
 
 // nodeStopCommand ends the node that answers in the state directory; where none
 // does, it removes what a killed one left in the kernel.
 func nodeStopCommand() *cobra.Command {
-	return &cobra.Command{
+	var transit bool
+	cmd := &cobra.Command{
 		Use:   "stop",
 		Short: "End the node and remove its routes and tunnels, also those of a killed one",
-		Args:  exactly(),
+		Long: "End the node and remove its routes and tunnels, also those of a killed one. A transit program in\n" +
+			"the drivers of its links (--transit xdp) goes on forwarding, for the next start to adopt, unless\n" +
+			"--transit ends it too.",
+		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			dir := stateDir(cmd, defaultNodeState)
 			pid, err := answerer(filepath.Join(dir, nodeSocket))
@@ -95,14 +111,45 @@ func nodeStopCommand() *cobra.Command {
 			} else if err := node.Remove(dir); err != nil {
 				return err
 			}
+			goes, err := endTransit(dir, transit)
+			if err != nil {
+				return err
+			}
 			return emit(cmd, struct {
-				Stopped int `json:"stopped_pid"` // 0: it was not running
-			}{pid}, func(w io.Writer) error {
+				Stopped int    `json:"stopped_pid"` // 0: it was not running
+				Transit string `json:"transit"`     // "none", "removed" or "goes on"
+			}{pid, goes}, func(w io.Writer) error {
+				switch goes {
+				case "removed":
+					said += "; its transit program is removed"
+				case "goes on":
+					said += "; its transit program goes on forwarding: `dssn node stop --transit` removes it"
+				}
 				_, err := fmt.Fprintln(w, said)
 				return err
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&transit, "transit", false, "remove the transit program from the drivers too")
+	return cmd
+}
+
+// endTransit removes what is pinned, or says whether there is something.
+func endTransit(dir string, remove bool) (string, error) {
+	look := node.HasTransit
+	if remove {
+		look = node.RemoveTransit
+	}
+	had, err := look(dir)
+	switch {
+	case err != nil:
+		return "", err
+	case !had:
+		return "none", nil
+	case remove:
+		return "removed", nil
+	}
+	return "goes on", nil
 }
 
 // answerer returns the process that listens on a Unix socket.
@@ -161,6 +208,25 @@ func nodeStatusCommand() *cobra.Command {
 	}
 }
 
+// transitText sums up what became of the frames that the transit program saw.
+func transitText(verdicts map[string]uint64) string {
+	sums := map[string]uint64{}
+	var drops []string
+	for _, name := range slices.Sorted(maps.Keys(verdicts)) {
+		where, why, _ := strings.Cut(name, "_")
+		sums[where] += verdicts[name]
+		if where == "dropped" {
+			drops = append(drops, fmt.Sprintf("%d %s", verdicts[name], strings.ReplaceAll(why, "_", " ")))
+		}
+	}
+	text := fmt.Sprintf("%d forwarded, %d of them repaired; %d left to the kernel; %d dropped",
+		sums["forwarded"], verdicts["forwarded_repaired"], sums["kernel"], sums["dropped"])
+	if len(drops) > 0 {
+		text += " (" + strings.Join(drops, ", ") + ")"
+	}
+	return text
+}
+
 func printNodeStatus(w io.Writer, s node.Status) error {
 	err := table(w, func(row func(string, ...any)) {
 		row("%s\t%s of %s", s.Name, s.Role, s.Institution)
@@ -171,6 +237,9 @@ func printNodeStatus(w io.Writer, s node.Status) error {
 		row("  steering\t%s", steeringText(s))
 		for _, k := range sortedKeys(s.Obtained) {
 			row("  %s\t%s", k, s.Obtained[k])
+		}
+		if s.Transit != nil {
+			row("  transit frames\t%s", transitText(s.Transit))
 		}
 	})
 	if err != nil {

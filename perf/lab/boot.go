@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"dssn"
+	"dssn/node"
 	"dssn/topology"
 )
 
@@ -25,9 +26,11 @@ type BootOptions struct {
 	Default bool
 	// Holder and Consumer are backbone nodes; a terminal is put behind each.
 	Holder, Consumer string
-	MTU              int
-	Keep             bool
-	Program          string
+	// Transit is who forwards on the hubs; empty: the kernel.
+	Transit node.Transit
+	MTU     int
+	Keep    bool
+	Program string
 }
 
 // institution returns the name of the institution behind a hub, terminal that
@@ -103,7 +106,7 @@ func raise(o BootOptions, w io.Writer) (*Lab, *shell, error) {
 	if err := o.place(g); err != nil {
 		return nil, nil, err
 	}
-	l, err := Up(Options{ID: o.ID, Topology: o.Topology, MTU: o.MTU, Keep: o.Keep, Program: o.Program,
+	l, err := Up(Options{ID: o.ID, Topology: o.Topology, Transit: o.Transit, MTU: o.MTU, Keep: o.Keep, Program: o.Program,
 		Terminals: []Terminal{{terminal(o.Holder), o.Holder}, {terminal(o.Consumer), o.Consumer}}})
 	if err != nil {
 		return nil, nil, err
@@ -195,6 +198,9 @@ func (l *Lab) join(ctx context.Context, sh *shell, name string) error {
 	join := []string{"dssn", "node", "join", ControllerURL(), "--token", token}
 	for _, g := range links {
 		join = append(join, "--link", g)
+	}
+	if n.Role == RoleBackbone && l.transit != "" {
+		join = append(join, "--transit", string(l.transit))
 	}
 	shown := append([]string{}, join...)
 	shown[5] = abbreviated(token)

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"dssn/node"
 	"dssn/topology"
 )
 
@@ -19,6 +20,9 @@ type Options struct {
 	Topology []byte
 	// Terminals are attached to backbone nodes; see Farthest for a choice.
 	Terminals []Terminal
+	// Transit is who forwards on the hubs; with node.TransitXDP the links are made so
+	// that programs in their drivers can (see offloads.go). Empty: the kernel.
+	Transit node.Transit
 	// MTU of every link in bytes; zero means 1500.
 	MTU int
 	// Keep lets the lab stand after this process has ended; otherwise its
@@ -36,6 +40,7 @@ type Lab struct {
 	dir       string // state
 	data      string
 	program   string
+	transit   node.Transit
 	owned     bool // ends with this process
 	spawn     *spawner
 	processes map[string]*Process
@@ -65,11 +70,15 @@ func Up(o Options) (*Lab, error) {
 			return nil, fmt.Errorf("find the dssn program: %w", err)
 		}
 	}
-	l := &Lab{Plan: plan, Graph: g, dir: stateDir(o.ID), data: dataDir(o.ID), program: program, owned: !o.Keep, processes: map[string]*Process{}}
+	l := &Lab{Plan: plan, Graph: g, dir: stateDir(o.ID), data: dataDir(o.ID), program: program, transit: o.Transit, owned: !o.Keep, processes: map[string]*Process{}}
 	if err := l.claim(o); err != nil {
 		return nil, err
 	}
-	if err := makeNetwork(plan); err != nil {
+	err = makeNetwork(plan)
+	if err == nil && o.Transit == node.TransitXDP {
+		err = driven(plan)
+	}
+	if err != nil {
 		return nil, errors.Join(err, Remove(o.ID))
 	}
 	return l, nil

@@ -12,6 +12,8 @@ import (
 
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"dssn/node"
 )
 
 // Remove takes away everything of the lab called id: its programs, namespaces,
@@ -29,7 +31,7 @@ func Remove(id string) error {
 		return err
 	}
 	var errs []error
-	errs = append(errs, endProcesses(id, spaces))
+	errs = append(errs, endProcesses(id, spaces), removeTransit(id))
 	for _, s := range spaces {
 		errs = append(errs, removeNamespace(s))
 	}
@@ -50,6 +52,18 @@ func removeRoot() error {
 		return err
 	}
 	return nil
+}
+
+// removeTransit ends the transit programs that nodes pin so that they go on without
+// them.
+func removeTransit(id string) error {
+	dirs, err := filepath.Glob(filepath.Join(stateDir(id), "nodes", "*", "node.json"))
+	errs := []error{err}
+	for _, file := range dirs {
+		_, err := node.RemoveTransit(filepath.Dir(file))
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // RemoveOrphans removes the labs whose owner has been killed, and returns their names.
