@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -113,8 +114,13 @@ func connect(t testing.TB, a, b daemon) *ends {
 		name := x.name
 		// A program that the test's end kills leaves its socket's name behind.
 		t.Cleanup(func() { os.Remove("/var/run/wireguard/" + name + ".sock") })
+		// wg removes the name of a socket that refuses it, as one does between
+		// bind and listen: try before wg does.
 		until(t, "the configuration socket of "+name, func() bool {
-			_, err := os.Stat("/var/run/wireguard/" + name + ".sock")
+			c, err := net.Dial("unix", "/var/run/wireguard/"+name+".sock")
+			if err == nil {
+				c.Close()
+			}
 			return err == nil
 		})
 		conf := filepath.Join(dir, name+".conf")
@@ -239,6 +245,7 @@ func TestDropInEndsWithItsInterface(t *testing.T) {
 
 func TestDropInGoesToTheBackground(t *testing.T) {
 	need.Root(t)
+	wg := need.Tool(t, "wg")
 	n := nstest.New(t)
 	d := ourselves(t, "chacha")
 	serial++
@@ -248,7 +255,7 @@ func TestDropInGoesToTheBackground(t *testing.T) {
 	if err := n.Do(cmd.Run); err != nil {
 		t.Fatalf("start in the background: %v", err)
 	}
-	until(t, "the background to answer", func() bool { _, err := n.Run("wg", "show", name); return err == nil })
+	until(t, "the background to answer", func() bool { _, err := n.Run(wg, "show", name); return err == nil })
 	n.IP(t, "link del "+name)
 	until(t, "the background to end", func() bool {
 		_, err := os.Stat("/var/run/wireguard/" + name + ".sock")
