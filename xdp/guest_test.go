@@ -21,8 +21,7 @@ import (
 
 // TestZeroCopyOnVirtioInAGuestConforms runs the conformance suite on a virtio-net
 // device in an emulated guest: for function, not for speed. DSSN_GUEST_KERNEL names
-// a folder in which a Debian kernel of at least 6.13 was unpacked (its linux-binary
-// and linux-modules packages, by dpkg-deb -x).
+// a folder in which a Debian kernel of at least 6.13 was unpacked (.ci/guest-kernel).
 func TestZeroCopyOnVirtioInAGuestConforms(t *testing.T) {
 	need.Long(t)
 	qemu := need.Tool(t, "qemu-system-x86_64")
