@@ -368,7 +368,7 @@ func (s service) enliven(c *core.Core, n *northbound.Node) {
 	n.Applied, n.Problem, n.Obtained = l.applied.Generation, l.applied.Problem, l.applied.Obtained
 	for _, p := range l.paths {
 		peer, hops := c.HopsOf(n.Name, p.Peer, p.Carrier)
-		n.Paths = append(n.Paths, northbound.PathState{Peer: peer, Hops: hops, Carrier: p.Carrier, Alive: p.Alive, InUse: p.InUse, RTT: p.RTT, Since: p.Since})
+		n.Paths = append(n.Paths, northbound.PathState{Peer: peer, Hops: hops, Carrier: p.Carrier, Alive: p.Alive, InUse: p.InUse, RTT: p.RTT, Since: p.Since, Suite: c.SuiteOf(n.Name, p.Peer).String()})
 	}
 }
 

@@ -91,6 +91,8 @@ type PeerState struct {
 	LastHandshake time.Time // zero if there has been none
 	SentBytes     uint64    // sealed, WireGuard headers included
 	ReceivedBytes uint64
+	// Suite seals the session in use; zero while there is none.
+	Suite aead.Suite
 }
 
 // Obtained says what a node really got, not what was asked for.

@@ -8,6 +8,7 @@ import (
 	"dssn"
 	"dssn/controller/southbound"
 	"dssn/dataplane"
+	"dssn/dataplane/aead"
 	"dssn/node/kernel"
 	"dssn/node/liveness"
 )
@@ -156,7 +157,7 @@ func (c *Core) tables() *dataplane.Tables {
 		if !ok {
 			continue
 		}
-		d := dataplane.Peer{Endpoint: netip.AddrPortFrom(p.SID.Node(c.self.Block), p.Port), Allowed: p.Allowed}
+		d := dataplane.Peer{Endpoint: netip.AddrPortFrom(p.SID.Node(c.self.Block), p.Port), Allowed: p.Allowed, Suite: suites[p.Suite]}
 		if began.calls {
 			d.Keepalive = keepalive
 		}
@@ -172,6 +173,12 @@ func (c *Core) tables() *dataplane.Tables {
 		t.Meters = append(t.Meters, d)
 	}
 	return t
+}
+
+// suites are those that an Assignment may name.
+var suites = map[southbound.Suite]aead.Suite{
+	southbound.SuiteChaCha20Poly1305: aead.ChaCha20Poly1305,
+	southbound.SuiteAES256GCM:        aead.AES256GCM,
 }
 
 func (c *Core) probePeers() SetProbePeers {

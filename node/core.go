@@ -229,6 +229,11 @@ func (c *Core) check(a *southbound.Assignment) error {
 	case a.SID != c.self.SID || a.Block != c.self.Block:
 		return fmt.Errorf("the assignment moves this node from %v to %v: join again", c.self.SID.Node(c.self.Block), a.SID.Node(a.Block))
 	}
+	for _, p := range a.Peers {
+		if suites[p.Suite] == 0 {
+			return fmt.Errorf("the assignment wants the tunnel with %s sealed by %q, which this version cannot: upgrade this node", p.Name, string(p.Suite))
+		}
+	}
 	return nil
 }
 

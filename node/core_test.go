@@ -296,3 +296,26 @@ func (s *script) assignment(g uint64) *southbound.Assignment {
 	}
 	return a
 }
+
+func TestAnAssignmentWithASuiteThatIsNotKnownIsRefused(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0)
+	s := &script{role: southbound.RoleTerminal}
+	s.core = NewCore(now, Self{Node: scriptNode(0x100), Name: "west", Role: s.role, SID: 0x100, Block: dssn.LabBlock, Inside: InsideInterface})
+	good := s.assignment(1)
+	good.Peers[0].Suite = southbound.SuiteAES256GCM
+	s.core.Step(now, Assigned{Assignment: good})
+	bad := s.assignment(2)
+	bad.Peers[0].Suite = "ROT-13"
+	for _, e := range s.core.Step(now, Assigned{Assignment: bad}) {
+		if up, ok := e.(SendUp); ok && up.Up.Applied != nil {
+			if want := `the assignment wants the tunnel with east sealed by "ROT-13", which this version cannot: upgrade this node`; up.Up.Applied.Problem != want {
+				t.Errorf("the problem is %q, want %q", up.Up.Applied.Problem, want)
+			}
+			if g := s.core.Assignment().Generation; g != 1 {
+				t.Errorf("generation %d is in force, want 1", g)
+			}
+			return
+		}
+	}
+	t.Error("nobody was told")
+}

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"dssn/controller/southbound"
+	"dssn/dataplane/aead"
 	"dssn/node/kernel"
 	"dssn/xdp"
 )
@@ -150,8 +151,8 @@ func accept(r *southbound.JoinResponse, k keys, pin []byte) (*Identity, error) {
 
 // EnvWithout names an environment variable: a list, separated by commas, of
 // features that a node shall do without as if its kernel lacked them
-// ("next-csid", "steering"). It is for trying the fall-back to shortest paths on
-// a host that has everything.
+// ("next-csid", "steering", "aes"). It is for trying the fall-back to shortest
+// paths, or to ChaCha20-Poly1305, on a host that has everything.
 const EnvWithout = "DSSN_WITHOUT"
 
 // Probe finds out what this host can do. It needs root; without, the features
@@ -188,6 +189,7 @@ func Probe() southbound.Features {
 		}),
 	}
 	f.Why = strings.Join(why, "; ")
+	f.AES256GCM = aead.HardwareAES() && !slices.Contains(without, "aes")
 	return f
 }
 

@@ -69,6 +69,8 @@ type TunnelStatus struct {
 	LastHandshake time.Time `json:"last_handshake"`
 	SentBytes     uint64    `json:"sent_bytes"`
 	ReceivedBytes uint64    `json:"received_bytes"`
+	// Cipher seals the session in use; "" while there is none.
+	Cipher string `json:"cipher,omitempty"`
 }
 
 // PeerPaths are the ways to one peer and the moves of traffic between them.
@@ -147,7 +149,11 @@ func (n *running) status(ctx context.Context) (*Status, error) {
 	if n.engine != nil {
 		s.Drops = n.engine.Drops()
 		for _, p := range n.engine.Peers(nil) {
-			s.Tunnels = append(s.Tunnels, TunnelStatus{names[p.Key], p.LastHandshake, p.SentBytes, p.ReceivedBytes})
+			t := TunnelStatus{Peer: names[p.Key], LastHandshake: p.LastHandshake, SentBytes: p.SentBytes, ReceivedBytes: p.ReceivedBytes}
+			if p.Suite != 0 {
+				t.Cipher = p.Suite.String()
+			}
+			s.Tunnels = append(s.Tunnels, t)
 		}
 		s.Data = append(s.Data, n.server.Offered()...)
 	}

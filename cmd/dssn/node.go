@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"dssn"
 	"dssn/node"
 )
 
@@ -254,6 +255,18 @@ func printNodeStatus(w io.Writer, s node.Status) error {
 	})
 	if err != nil || len(s.Peers) == 0 {
 		return err
+	}
+	if len(s.Tunnels) > 0 {
+		fmt.Fprintln(w)
+		err := table(w, func(row func(string, ...any)) {
+			row("TUNNEL\tCIPHER\tLAST HANDSHAKE\tSENT\tRECEIVED")
+			for _, t := range s.Tunnels {
+				row("%s\t%s\t%s\t%s\t%s", t.Peer, dash(t.Cipher), moment(t.LastHandshake), dssn.ByteCount(t.SentBytes), dssn.ByteCount(t.ReceivedBytes))
+			}
+		})
+		if err != nil {
+			return err
+		}
 	}
 	fmt.Fprintln(w)
 	return table(w, func(row func(string, ...any)) {

@@ -81,7 +81,7 @@ func printStatus(w io.Writer, s northbound.Status) error {
 	for _, n := range s.Nodes {
 		for _, p := range n.Paths {
 			if p.InUse {
-				fmt.Fprintf(w, "\n%s → %s over %s (round trip %s)", n.Name, p.Peer, route(p.Hops), p.RTT.Round(time.Microsecond))
+				fmt.Fprintf(w, "\n%s → %s over %s (round trip %s, %s)", n.Name, p.Peer, route(p.Hops), p.RTT.Round(time.Microsecond), p.Suite)
 			}
 		}
 	}

@@ -161,7 +161,7 @@ func (x *step) tunnels(a *southbound.Assignment, n *Node, e *edge) {
 	for _, name := range sortedKeys(allowed) {
 		m := x.s.Nodes[name]
 		p := southbound.Peer{
-			Node: m.Node, Name: m.Name, SID: m.SID, TunnelKey: m.TunnelKey, PresharedKey: x.presharedKey(n, m), Port: TunnelPort,
+			Node: m.Node, Name: m.Name, SID: m.SID, TunnelKey: m.TunnelKey, PresharedKey: x.presharedKey(n, m), Port: TunnelPort, Suite: suite(n, m),
 			Allowed: append([]netip.Prefix{netip.PrefixFrom(m.Node.Addr(), 128)}, allowed[name]...),
 			Paths:   x.pathsTo(n.Name, name),
 		}
@@ -221,6 +221,16 @@ func (x *step) pathsTo(from, to string) (out []southbound.Path) {
 		}
 	}
 	return out
+}
+
+// suite is what seals the packets between two nodes: AES-256-GCM where both have
+// instructions for it, WireGuard's own suite otherwise. A change of features is
+// one step, so both ends are told at the same time.
+func suite(a, b *Node) southbound.Suite {
+	if a.Features.AES256GCM && b.Features.AES256GCM {
+		return southbound.SuiteAES256GCM
+	}
+	return southbound.SuiteChaCha20Poly1305
 }
 
 // presharedKey is the secret of two nodes, the same for both: HMAC-SHA-256 of

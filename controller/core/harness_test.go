@@ -140,6 +140,9 @@ func describe(a *southbound.Assignment) string {
 	}
 	for _, p := range a.Peers {
 		fmt.Fprintf(&b, "; peer %s", p.Name)
+		if p.Suite != southbound.SuiteChaCha20Poly1305 {
+			fmt.Fprintf(&b, " (%v)", p.Suite)
+		}
 		for _, w := range p.Paths {
 			fmt.Fprintf(&b, " %s[%s]", strings.Join(w.Hops, ">"), w.Carrier.Path())
 		}
@@ -260,6 +263,10 @@ func (s *script) do(line string) (string, error) {
 			return "", err
 		}
 		return fmt.Sprintf("%s %s SID %s", r.Node.Name, r.Node.Node, r.Node.SID), nil
+	case "hello": // hello NODE [aes]
+		f := southbound.Features{NextCSID: true, CarrierEgress: true, AES256GCM: arg(2) == "aes"}
+		_, err := s.step(core.Input{Hello: &core.Hello{Node: arg(1), Features: f}})
+		return "said", err
 	case "remove":
 		_, err := s.step(core.Input{RemoveNode: &core.RemoveNode{By: operator, Node: arg(1)}})
 		return "removed", err

@@ -356,6 +356,15 @@ func (c *Core) HopsOf(node string, peer dssn.NodeID, car dssn.Carrier) (name str
 	return p.Name, nil
 }
 
+// SuiteOf returns what seals the packets between a node and a peer.
+func (c *Core) SuiteOf(node string, peer dssn.NodeID) southbound.Suite {
+	n, p := c.s.Nodes[node], c.nodeByID(peer)
+	if n == nil || p == nil {
+		return southbound.SuiteChaCha20Poly1305
+	}
+	return suite(n, p)
+}
+
 // NodeName returns the name of a node, or "".
 func (c *Core) NodeName(id dssn.NodeID) string {
 	if n := c.nodeByID(id); n != nil {

@@ -167,6 +167,8 @@ type PathState struct {
 	InUse   bool          `json:"in_use"`
 	RTT     time.Duration `json:"rtt_ns"`
 	Since   time.Time     `json:"since"`
+	// Suite seals the packets on it: what both ends were told.
+	Suite string `json:"suite"`
 }
 
 // Status is the whole network at a glance.

@@ -50,6 +50,26 @@ type Features struct {
 	// CarrierEgress is true if the tc-egress program that writes carriers loads.
 	CarrierEgress bool   `json:"carrier_egress"`
 	Why           string `json:"why,omitempty"`
+	// AES256GCM is true if the CPU has instructions for it. Between two nodes
+	// that both say so it is the suite of their tunnels.
+	AES256GCM bool `json:"aes_256_gcm,omitempty"`
+}
+
+// Suite is the cipher of a tunnel's packets, by its usual name.
+type Suite string
+
+// The suites. Both ends of a tunnel are told the same, and never negotiate it.
+const (
+	SuiteChaCha20Poly1305 Suite = "" // WireGuard's own
+	SuiteAES256GCM        Suite = "AES-256-GCM"
+)
+
+// String returns the suite's usual name.
+func (s Suite) String() string {
+	if s == SuiteChaCha20Poly1305 {
+		return "ChaCha20-Poly1305"
+	}
+	return string(s)
 }
 
 // JoinResponse makes the sender a node.
@@ -121,6 +141,7 @@ type Peer struct {
 	TunnelKey    Key            `json:"tunnel_key"`
 	PresharedKey Key            `json:"preshared_key"`
 	Port         uint16         `json:"port"` // UDP, of the peer's tunnels
+	Suite        Suite          `json:"suite,omitempty"`
 	Allowed      []netip.Prefix `json:"allowed"`
 	Paths        []Path         `json:"paths"`
 }

@@ -180,10 +180,10 @@ func (c *control) turn(tick bool) bool {
 	}
 	now := c.now()
 	for _, s := range confirm {
-		c.effects = m.Confirmed(now, s.Peer.Key, s.Local, c.effects)
+		c.effects = m.Confirmed(now, s.Local, c.effects)
 	}
 	for _, p := range wants {
-		c.effects = m.Want(now, p.Key, c.effects)
+		c.effects = m.Want(now, p.Key, 0, c.effects)
 	}
 	c.messages(m)
 	if tick {
@@ -219,7 +219,7 @@ func (c *control) messages(m *tunnel.Machine) {
 			c.busyUntil = now.Mono + busyFor
 		}
 		var reason tunnel.Reason
-		c.effects, reason = m.Message(now, h.from, h.data[:h.length], now.Mono < c.busyUntil, c.effects)
+		c.effects, reason = m.Message(now, 0, h.from, h.data[:h.length], now.Mono < c.busyUntil, c.effects)
 		if reason != tunnel.Accepted {
 			c.drop(reason)
 		}

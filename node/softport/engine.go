@@ -246,10 +246,12 @@ func (e *Engine) tell(p *entry) error {
 	if suite == 0 {
 		suite = e.options.Suite
 	}
-	return e.machine.Set(tunnel.Config{
+	effects, err := e.machine.Set(tunnel.Config{
 		Key: p.Key, PresharedKey: p.PresharedKey, Keepalive: p.Keepalive,
-		Roams: e.options.Plain, Suite: suite, Handle: p.lane,
-	})
+		Roams: e.options.Plain, Suite: suite, Lanes: []tunnel.Lane{{Endpoint: p.Endpoint, Handle: p.lane}},
+	}, nil)
+	e.control.carryOut(effects)
+	return err
 }
 
 // put adds or changes a peer.
@@ -372,7 +374,8 @@ func (e *Engine) Peers(dst []dataplane.PeerState) []dataplane.PeerState {
 			p := e.peers[k]
 			s := dataplane.PeerState{Key: k, SentBytes: p.lane.SentBytes.Load(), ReceivedBytes: p.lane.ReceivedBytes.Load()}
 			if e.machine != nil {
-				s.LastHandshake = e.machine.LastHandshake(k)
+				m := e.machine.State(k)
+				s.LastHandshake, s.Suite = m.LastHandshake, m.Suite
 			}
 			dst = append(dst, s)
 		}

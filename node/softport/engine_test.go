@@ -33,3 +33,5 @@ func TestEngineWithAES(t *testing.T) {
 	}
 	enginetest.Run(t, native, native)
 }
+
+func TestNativeEngines(t *testing.T) { enginetest.RunNative(t, open) }

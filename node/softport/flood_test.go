@@ -142,7 +142,7 @@ func (e *ends) join(b *testing.B, k *ecdh.PrivateKey, victim dataplane.Key) (tim
 	if err != nil {
 		b.Fatal(err)
 	}
-	if err := m.Set(tunnel.Config{Key: victim}); err != nil {
+	if _, err := m.Set(tunnel.Config{Key: victim, Lanes: []tunnel.Lane{{}}}, nil); err != nil {
 		b.Fatal(err)
 	}
 	var c net.PacketConn
@@ -155,7 +155,7 @@ func (e *ends) join(b *testing.B, k *ecdh.PrivateKey, victim dataplane.Key) (tim
 	now := func() tunnel.Now {
 		return tunnel.Now{Mono: time.Since(began) + time.Second, Wall: time.Now()}
 	}
-	effects := m.Want(now(), victim, nil)
+	effects := m.Want(now(), victim, 0, nil)
 	buf := make([]byte, 2000)
 	for time.Since(began) < 6*time.Second {
 		for _, f := range effects {
@@ -169,7 +169,7 @@ func (e *ends) join(b *testing.B, k *ecdh.PrivateKey, victim dataplane.Key) (tim
 		effects = effects[:0]
 		c.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
 		if n, from, err := c.ReadFrom(buf); err == nil {
-			effects, _ = m.Message(now(), from.(*net.UDPAddr).AddrPort(), buf[:n], false, effects)
+			effects, _ = m.Message(now(), 0, from.(*net.UDPAddr).AddrPort(), buf[:n], false, effects)
 		}
 		effects = m.Tick(now(), func(any) tunnel.Activity { return tunnel.Activity{} }, effects)
 	}

@@ -92,7 +92,7 @@ func (e *Engine) Configuration() string {
 			}
 			var last time.Time
 			if e.machine != nil {
-				last = e.machine.LastHandshake(k)
+				last = e.machine.State(k).LastHandshake
 			}
 			var sec, nsec int64
 			if !last.IsZero() {

@@ -174,12 +174,12 @@ func TestInMemoryWithWireguardGo(t *testing.T) {
 			for range 30 {
 				pump()
 			}
-			w.apply(us, us.Machine.Want(Now{Mono: w.now + 10*time.Second, Wall: time.Now().Add(time.Second)}, them.Public(), nil))
+			w.apply(us, us.Machine.Want(Now{Mono: w.now + 10*time.Second, Wall: time.Now().Add(time.Second)}, them.Public(), 0, nil))
 			for i := range 20 {
 				toThem(10 + i)
 				toUs(40 + i)
 			}
-			if us.Machine.peers[them.Public()].previous == nil {
+			if len(us.laneOf(them.Public()).past) == 0 {
 				t.Error("there was no second session")
 			}
 		})

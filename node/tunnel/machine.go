@@ -44,7 +44,8 @@ const (
 	rejectAfter      = session.RejectAfterTime
 	giveUpAfter      = 90 * time.Second
 	maxJitter        = 334 * time.Millisecond
-	initiationGap    = 20 * time.Millisecond // between initiations of one peer
+	initiationGap    = 20 * time.Millisecond // between initiations of one lane
+	renewGap         = 50 * time.Millisecond // before an initiation that new terms call for
 )
 
 // Config is what a machine must know of a peer.
@@ -56,6 +57,18 @@ type Config struct {
 	Roams bool
 	// Suite seals this peer's sessions; zero means ChaCha20-Poly1305.
 	Suite aead.Suite
+	// Lanes are the ways to the peer, each with sessions of its own. A stock
+	// peer has one. The machine keeps what it knows of a lane by its place in
+	// the list.
+	Lanes []Lane
+}
+
+// Lane is one way to a peer.
+type Lane struct {
+	// Worker is who of this node's workers owns the lane, and Endpoint where the
+	// other side's is: by both an initiation is known to be for this lane.
+	Worker   int
+	Endpoint netip.AddrPort
 	// Handle comes back in effects; the machine does not look at it.
 	Handle any
 }
@@ -80,7 +93,8 @@ const (
 // Effect is something the caller must do, in the order given.
 type Effect struct {
 	Kind    EffectKind
-	Handle  any // of the peer; nil for an answer to nobody known
+	Handle  any // of the lane; nil for an answer to nobody known
+	Worker  int // who is to do it: the lane's owner, or who heard the nobody
 	To      netip.AddrPort
 	Message []byte
 	Keys    *session.Keys
@@ -102,6 +116,7 @@ const (
 	UnknownIndex   Reason = "unknown_handshake"  // answers nothing we asked
 	CookieDemanded Reason = "cookie_demanded"    // busy: a cookie was sent instead
 	RateLimited    Reason = "handshake_limited"  // busy: this address begins too often
+	UnknownLane    Reason = "unknown_lane"       // genuine, and to a worker with which the peer shares no lane
 )
 
 // Machine is all tunnels' state.
@@ -114,7 +129,7 @@ type Machine struct {
 	limiter limiter
 	peers   map[Key]*peer
 	order   []*peer // as added
-	index   map[uint32]*peer
+	index   map[uint32]*lane
 	stamp   [12]byte // last sent
 }
 
@@ -125,34 +140,10 @@ type peer struct {
 	static    []byte // shared secret of both static keys
 	gate      *Gate  // makes first MACs
 	cookieKey [32]byte
-	jar       jar
+	terms     terms // of sessions agreed on from now on
+	lanes     []*lane
 
-	// Our initiation under way.
-	wanting   bool
-	noise     noise
-	ephemeral *ecdh.PrivateKey
-	local     uint32
-	sentAt    time.Duration
-	everSent  bool
-	retryAt   time.Duration
-	since     time.Duration // of the first try
-	gaveUpAt  time.Duration
-	firedFor  time.Duration // Unanswered that has already led to a handshake
-	agreedAt  time.Duration // of the latest session; what was unanswered before is answered
-
-	// Their initiations.
-	newest   [12]byte
-	heardAt  time.Duration
-	everHear bool
-
-	previous, current, next *held
-	lastHandshake           time.Time
-}
-
-// held is a session that a worker has.
-type held struct {
-	local   uint32
-	created time.Duration
+	lastHandshake time.Time
 }
 
 // New returns the machine of a node with this key. Random is crypto/rand.Reader
@@ -162,7 +153,7 @@ func New(private Key, random io.Reader) (*Machine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("use the node's tunnel key: %w", err)
 	}
-	m := &Machine{private: k, public: Key(k.PublicKey().Bytes()), random: random, peers: map[Key]*peer{}, index: map[uint32]*peer{}}
+	m := &Machine{private: k, public: Key(k.PublicKey().Bytes()), random: random, peers: map[Key]*peer{}, index: map[uint32]*lane{}}
 	m.gate = NewGate(m.public)
 	m.baker.seal = labelled("cookie--", m.public)
 	return m, nil
@@ -171,31 +162,61 @@ func New(private Key, random io.Reader) (*Machine, error) {
 // Public returns the node's own public key.
 func (m *Machine) Public() Key { return m.public }
 
-// Set adds a peer or changes one; its sessions stay. The error says that the
-// key is none of Curve25519, or our own.
-func (m *Machine) Set(c Config) error {
+// Set adds a peer or changes one. Lanes that stay keep their sessions; those of
+// lanes that are gone are erased. Where the pre-shared key or the suite is another,
+// the next Tick begins to replace the sessions, which carry until then. The error
+// says that the key is none of Curve25519, or our own.
+func (m *Machine) Set(c Config, out []Effect) ([]Effect, error) {
 	if c.Suite == 0 {
 		c.Suite = aead.ChaCha20Poly1305
 	}
-	if p := m.peers[c.Key]; p != nil {
-		p.Config = c
-		return nil
+	p := m.peers[c.Key]
+	if p == nil {
+		var err error
+		if p, err = m.meet(c.Key); err != nil {
+			return out, err
+		}
 	}
-	public, err := ecdh.X25519().NewPublicKey(c.Key[:])
+	p.Config, p.terms = c, terms{c.Suite, bind(c.PresharedKey, c.Suite)}
+	for i, l := range p.lanes {
+		if i >= len(c.Lanes) || l.Handle != c.Lanes[i].Handle {
+			out = m.leave(l, out)
+			p.lanes[i] = nil
+		}
+	}
+	lanes := make([]*lane, len(c.Lanes))
+	copy(lanes, p.lanes)
+	for i := range lanes {
+		if lanes[i] == nil {
+			lanes[i] = &lane{peer: p}
+		}
+		l := lanes[i]
+		l.Lane = c.Lanes[i]
+		if l.ephemeral != nil && l.terms != p.terms {
+			l.retryAt = 0 // what is under way can come to nothing
+		}
+	}
+	p.lanes = lanes
+	return out, nil
+}
+
+// meet makes a peer that has no lanes yet.
+func (m *Machine) meet(k Key) (*peer, error) {
+	public, err := ecdh.X25519().NewPublicKey(k[:])
 	if err != nil {
-		return fmt.Errorf("add peer %v: %w", c.Key, err)
+		return nil, fmt.Errorf("add peer %v: %w", k, err)
 	}
-	if c.Key == m.public {
-		return fmt.Errorf("add peer %v: this is the node's own key", c.Key)
+	if k == m.public {
+		return nil, fmt.Errorf("add peer %v: this is the node's own key", k)
 	}
 	static, err := m.private.ECDH(public)
 	if err != nil {
-		return fmt.Errorf("add peer %v: %w", c.Key, err)
+		return nil, fmt.Errorf("add peer %v: %w", k, err)
 	}
-	p := &peer{Config: c, public: public, static: static, gate: NewGate(c.Key), cookieKey: labelled("cookie--", c.Key)}
-	m.peers[c.Key] = p
+	p := &peer{public: public, static: static, gate: NewGate(k), cookieKey: labelled("cookie--", k)}
+	m.peers[k] = p
 	m.order = append(m.order, p)
-	return nil
+	return p, nil
 }
 
 // Remove forgets a peer and erases its sessions.
@@ -211,52 +232,37 @@ func (m *Machine) Remove(k Key, out []Effect) []Effect {
 			break
 		}
 	}
-	m.endHandshake(p)
-	for _, s := range []**held{&p.previous, &p.current, &p.next} {
-		out = m.erase(p, s, out)
+	for _, l := range p.lanes {
+		out = m.leave(l, out)
 	}
 	clear(p.static)
-	return append(out, Effect{Kind: Forget, Handle: p.Handle})
-}
-
-// LastHandshake returns when the peer's latest session was agreed on, zero if never.
-func (m *Machine) LastHandshake(k Key) time.Time {
-	if p := m.peers[k]; p != nil {
-		return p.lastHandshake
-	}
-	return time.Time{}
-}
-
-// newIndex draws a local index that is not in use.
-func (m *Machine) newIndex(p *peer) (uint32, error) {
-	for {
-		var b [4]byte
-		if _, err := io.ReadFull(m.random, b[:]); err != nil {
-			return 0, err
-		}
-		i := binary.LittleEndian.Uint32(b[:])
-		if m.index[i] == nil {
-			m.index[i] = p
-			return i, nil
-		}
-	}
-}
-
-func (m *Machine) erase(p *peer, s **held, out []Effect) []Effect {
-	if *s == nil {
-		return out
-	}
-	delete(m.index, (*s).local)
-	out = append(out, Effect{Kind: Erase, Handle: p.Handle, Local: (*s).local})
-	*s = nil
 	return out
 }
 
-func (m *Machine) endHandshake(p *peer) {
-	if p.ephemeral != nil {
-		delete(m.index, p.local)
+// State is what a machine knows of a peer.
+type State struct {
+	LastHandshake time.Time  // when the latest session was agreed on, zero if never
+	Open          int        // lanes that have a session to send by
+	Suite         aead.Suite // of the newest of those, zero if there is none
+}
+
+// State returns what is known of the peer k.
+func (m *Machine) State(k Key) (s State) {
+	p := m.peers[k]
+	if p == nil {
+		return s
 	}
-	p.ephemeral, p.noise, p.wanting = nil, noise{}, false
+	s.LastHandshake = p.lastHandshake
+	var newest time.Duration
+	for _, l := range p.lanes {
+		if c := l.current; c != nil {
+			s.Open++
+			if c.created >= newest {
+				newest, s.Suite = c.created, c.terms.suite
+			}
+		}
+	}
+	return s
 }
 
 // tai64n is the time as twelve bytes that sort, coarsened to 2^24 ns as

@@ -34,7 +34,7 @@ func TestTheFirstPacketNeedsOneRoundTrip(t *testing.T) {
 	if w.all != 4 {
 		t.Errorf("%d datagrams in all, want 4", w.all)
 	}
-	if a.LastHandshake(b.Public()).IsZero() || b.LastHandshake(a.Public()).IsZero() {
+	if a.State(b.Public()).LastHandshake.IsZero() || b.State(a.Public()).LastHandshake.IsZero() {
 		t.Error("an end knows of no handshake")
 	}
 }
@@ -135,7 +135,7 @@ func TestNobodyAnswers(t *testing.T) {
 	if w.initiations < 16 || w.initiations > 19 {
 		t.Errorf("%d tries in five minutes, want those of ninety seconds", w.initiations)
 	}
-	if a.Machine.peers[b.Public()].wanting || len(a.index) != 0 {
+	if a.laneOf(b.Public()).wanting || len(a.index) != 0 {
 		t.Error("it has not given up")
 	}
 	drops := map[string]uint64{}
@@ -226,10 +226,8 @@ func TestBadMessagesChangeNothing(t *testing.T) {
 		return x
 	}
 	stranger := func() []byte { // c is nobody b knows
-		if err := c.Set(Config{Key: b.Public()}); err != nil {
-			t.Fatal(err)
-		}
-		return c.Machine.Want(w.clocks(), b.Public(), nil)[0].Message
+		c.set(w, Config{Key: b.Public(), Lanes: []Lane{{}}})
+		return c.Machine.Want(w.clocks(), b.Public(), 0, nil)[0].Message
 	}
 	response := make([]byte, responseLen)
 	response[0] = typeResponse
@@ -255,25 +253,23 @@ func TestBadMessagesChangeNothing(t *testing.T) {
 		{"a response to nothing", response, UnknownIndex},
 		{"a cookie for nothing", cookie, UnknownIndex},
 	} {
-		before := *b.peersByKey(a.Public())
+		before := *b.laneOf(a.Public())
 		indices := len(b.index)
-		out, reason := b.Message(w.clocks(), a.wan, x.data, false, nil)
-		after := *b.peersByKey(a.Public())
+		out, reason := b.Message(w.clocks(), 0, a.wan, x.data, false, nil)
+		after := *b.laneOf(a.Public())
 		if reason != x.want || len(out) != 0 || len(b.index) != indices || before.newest != after.newest || before.next != after.next {
 			t.Errorf("%s: %q with %d effects, want %q with none", x.name, reason, len(out), x.want)
 		}
 	}
 }
 
-func (h *host) peersByKey(k Key) *peer { return h.Machine.peers[k] }
+func (h *host) laneOf(k Key) *lane { return h.Machine.peers[k].lanes[0] }
 
 func TestAWrongPresharedKeyAgreesOnNothing(t *testing.T) {
 	w := newWorld(t, 10)
 	a, b := w.add(), w.add()
 	w.meet(a, b, Key{1}, 0)
-	if err := a.Set(Config{Key: b.Public(), PresharedKey: Key{2}, Handle: a.peers[0]}); err != nil {
-		t.Fatal(err)
-	}
+	a.set(w, Config{Key: b.Public(), PresharedKey: Key{2}, Lanes: []Lane{{Handle: a.peers[0]}}})
 	w.say(a, b, 1)
 	w.run(time.Minute)
 	if len(b.inside.Out) != 0 || a.reasons[BadMessage] == 0 {
@@ -300,7 +296,7 @@ func TestMACsAndCookiesAreWireguardGos(t *testing.T) {
 	w := newWorld(t, 12)
 	a, b := w.add(), w.add()
 	w.meet(a, b, Key{}, 0)
-	message := a.Machine.Want(w.clocks(), b.Public(), nil)[0].Message
+	message := a.Machine.Want(w.clocks(), b.Public(), 0, nil)[0].Message
 
 	var checker device.CookieChecker
 	checker.Init(device.NoisePublicKey(b.Public()))
@@ -317,7 +313,7 @@ func TestMACsAndCookiesAreWireguardGos(t *testing.T) {
 	binary.LittleEndian.PutUint32(raw[4:], reply.Receiver)
 	copy(raw[8:], reply.Nonce[:])
 	copy(raw[32:], reply.Cookie[:])
-	if _, reason := a.Message(w.clocks(), b.wan, raw, false, nil); reason != Accepted {
+	if _, reason := a.Message(w.clocks(), 0, b.wan, raw, false, nil); reason != Accepted {
 		t.Fatalf("we refuse wireguard-go's cookie: %s", reason)
 	}
 	w.now += 6 * time.Second
@@ -334,7 +330,7 @@ func TestMACsAndCookiesAreWireguardGos(t *testing.T) {
 	if !NewGate(b.Public()).Admits(theirs) {
 		t.Error("we refuse wireguard-go's first MAC")
 	}
-	out, reason := b.Message(w.clocks(), a.wan, theirs, true, nil)
+	out, reason := b.Message(w.clocks(), 0, a.wan, theirs, true, nil)
 	if reason != CookieDemanded || len(out) != 1 {
 		t.Fatalf("under load: %s", reason)
 	}
@@ -346,7 +342,7 @@ func TestMACsAndCookiesAreWireguardGos(t *testing.T) {
 		t.Fatal("wireguard-go refuses our cookie")
 	}
 	generator.AddMacs(theirs)
-	if _, reason := b.Message(w.clocks(), a.wan, theirs, true, nil); reason != Accepted {
+	if _, reason := b.Message(w.clocks(), 0, a.wan, theirs, true, nil); reason != Accepted {
 		t.Errorf("with our cookie: %s", reason)
 	}
 }
@@ -387,21 +383,21 @@ func FuzzMessage(f *testing.F) {
 	private, public := keyPair(f, 1)
 	other, otherPublic := keyPair(f, 2)
 	m, _ := New(other, rand.Reader)
-	m.Set(Config{Key: public})
+	m.Set(Config{Key: public, Lanes: []Lane{{}}}, nil)
 	now := Now{Mono: time.Second, Wall: time.Unix(1_700_000_000, 0)}
-	f.Add(m.Want(now, public, nil)[0].Message, true)
+	f.Add(m.Want(now, public, 0, nil)[0].Message, true)
 	f.Add(make([]byte, cookieLen), false)
 	f.Fuzz(func(t *testing.T, b []byte, busy bool) {
 		m, err := New(private, rand.Reader)
 		if err != nil {
 			t.Fatal(err)
 		}
-		m.Set(Config{Key: otherPublic})
+		m.Set(Config{Key: otherPublic, Lanes: []Lane{{}}}, nil)
 		// Let it through the gate, so that the fuzzer meets what is behind.
 		if len(b) == initiationLen || len(b) == responseLen {
 			copy(b[len(b)-32:], NewGate(public).compute(b[:len(b)-32]))
 		}
-		out, reason := m.Message(now, netip.MustParseAddrPort("[::1]:1"), b, busy, nil)
+		out, reason := m.Message(now, 0, netip.MustParseAddrPort("[::1]:1"), b, busy, nil)
 		if reason != Accepted && reason != CookieDemanded && (len(out) != 0 || len(m.index) != 0) {
 			t.Fatalf("%s, yet %d effects and %d indices", reason, len(out), len(m.index))
 		}
@@ -415,14 +411,14 @@ func BenchmarkResponder(b *testing.B) {
 	other, otherPublic := keyPair(b, 2)
 	responder, _ := New(private, rand.Reader)
 	initiator, _ := New(other, rand.Reader)
-	initiator.Set(Config{Key: public})
-	responder.Set(Config{Key: otherPublic})
+	initiator.Set(Config{Key: public, Lanes: []Lane{{}}}, nil)
+	responder.Set(Config{Key: otherPublic, Lanes: []Lane{{}}}, nil)
 	now := Now{Mono: time.Second, Wall: time.Unix(1_700_000_000, 0)}
 	var messages [][]byte
 	for range 200 {
 		now.Mono += 6 * time.Second
-		initiator.peers[public].wanting = false
-		messages = append(messages, initiator.Want(now, public, nil)[0].Message)
+		initiator.peers[public].lanes[0].wanting = false
+		messages = append(messages, initiator.Want(now, public, 0, nil)[0].Message)
 	}
 	from := netip.MustParseAddrPort("[::1]:1")
 	i := 0
@@ -430,11 +426,11 @@ func BenchmarkResponder(b *testing.B) {
 		if i%len(messages) == 0 {
 			b.StopTimer()
 			responder, _ = New(private, rand.Reader)
-			responder.Set(Config{Key: otherPublic})
+			responder.Set(Config{Key: otherPublic, Lanes: []Lane{{}}}, nil)
 			b.StartTimer()
 		}
 		now.Mono += time.Second
-		if _, r := responder.Message(now, from, messages[i%len(messages)], false, nil); r != Accepted {
+		if _, r := responder.Message(now, 0, from, messages[i%len(messages)], false, nil); r != Accepted {
 			b.Fatal(r)
 		}
 		i++

@@ -129,7 +129,7 @@ func (n *noise) consumeInitiation(m *Machine, b []byte) (p *peer, stamp [12]byte
 }
 
 // respond writes all of a response but its MACs.
-func (n *noise) respond(dst []byte, p *peer, local, remote uint32, initiator []byte, ephemeral *ecdh.PrivateKey) ([]byte, error) {
+func (n *noise) respond(dst []byte, p *peer, psk *Key, local, remote uint32, initiator []byte, ephemeral *ecdh.PrivateKey) ([]byte, error) {
 	dst = binary.LittleEndian.AppendUint32(dst, typeResponse)
 	dst = binary.LittleEndian.AppendUint32(dst, local)
 	dst = binary.LittleEndian.AppendUint32(dst, remote)
@@ -151,12 +151,12 @@ func (n *noise) respond(dst []byte, p *peer, local, remote uint32, initiator []b
 		return nil, err
 	}
 	n.mixChain(se)
-	return n.seal(dst, n.mixPSK(&p.PresharedKey), nil), nil
+	return n.seal(dst, n.mixPSK(psk), nil), nil
 }
 
 // consumeResponse reads the response to the initiation whose state n is. When
 // it returns false, n is as it was.
-func (n *noise) consumeResponse(m *Machine, p *peer, ephemeral *ecdh.PrivateKey, b []byte) bool {
+func (n *noise) consumeResponse(m *Machine, ephemeral *ecdh.PrivateKey, psk *Key, b []byte) bool {
 	after := *n
 	e := b[12:44]
 	after.mixHash(e)
@@ -175,7 +175,7 @@ func (n *noise) consumeResponse(m *Machine, p *peer, ephemeral *ecdh.PrivateKey,
 		return false
 	}
 	after.mixChain(se)
-	if _, ok := after.open(nil, after.mixPSK(&p.PresharedKey), b[44:60]); !ok {
+	if _, ok := after.open(nil, after.mixPSK(psk), b[44:60]); !ok {
 		return false
 	}
 	*n = after

@@ -110,9 +110,7 @@ func (w *world) meet(a, b *host, psk Key, keepalive time.Duration) {
 		h, o := p[0], p[1]
 		s := &session.Peer{Key: o.Public()}
 		s.MoveTo(o.wan)
-		if err := h.Set(Config{Key: o.Public(), PresharedKey: psk, Keepalive: keepalive, Handle: s}); err != nil {
-			w.t.Fatal(err)
-		}
+		h.set(w, Config{Key: o.Public(), PresharedKey: psk, Keepalive: keepalive, Lanes: []Lane{{Handle: s}}})
 		h.peers = append(h.peers, s)
 		var routes []fib.Entry[*session.Peer]
 		for _, q := range h.peers {
@@ -124,6 +122,15 @@ func (w *world) meet(a, b *host, psk Key, keepalive time.Duration) {
 		}
 		h.worker.Publish(&worker.Tables{Routes: fib.New(routes), MTU: 1420})
 	}
+}
+
+// set gives h's machine a peer's settings.
+func (h *host) set(w *world, c Config) {
+	out, err := h.Set(c, nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.apply(h, out)
 }
 
 func (w *world) clocks() Now { return Now{Mono: w.now, Wall: w.wall.Add(w.now)} }
@@ -187,13 +194,13 @@ func (w *world) turn(h *host) {
 	heard, wanted, proved := h.heard, h.wanted, h.proved
 	h.heard, h.wanted, h.proved = nil, nil, nil
 	for _, x := range proved {
-		w.apply(h, h.Machine.Confirmed(w.clocks(), x.Peer.Key, x.Local, nil))
+		w.apply(h, h.Machine.Confirmed(w.clocks(), x.Local, nil))
 	}
 	for _, p := range wanted {
-		w.apply(h, h.Machine.Want(w.clocks(), p.Key, nil))
+		w.apply(h, h.Machine.Want(w.clocks(), p.Key, 0, nil))
 	}
 	for _, x := range heard {
-		out, reason := h.Message(w.clocks(), x.from, x.data, h.busy, nil)
+		out, reason := h.Message(w.clocks(), 0, x.from, x.data, h.busy, nil)
 		h.reasons[reason]++
 		w.apply(h, out)
 	}
