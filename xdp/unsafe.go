@@ -5,6 +5,7 @@ package xdp
 
 import (
 	"fmt"
+	"runtime"
 	"syscall"
 	"unsafe"
 
@@ -129,6 +130,26 @@ func ethtoolWords(fd int, name string, words []uint32) error {
 	request.data = unsafe.Pointer(&words[0])
 	if _, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&request))); e != 0 {
 		return e
+	}
+	return nil
+}
+
+// runLive is BPF_PROG_RUN of an XDP program on live frames: repeat copies of
+// frame, batch at a time. Unlike the library's it comes back with EINTR when a
+// signal interrupts it.
+func runLive(fd int, frame []byte, repeat, batch uint32) error {
+	attr := struct { // union bpf_attr, member test
+		fd, retval, dataSizeIn, dataSizeOut uint32
+		dataIn, dataOut                     uint64
+		repeat, duration                    uint32
+		ctxSizeIn, ctxSizeOut               uint32
+		ctxIn, ctxOut                       uint64
+		flags, cpu, batch, _                uint32
+	}{fd: uint32(fd), dataSizeIn: uint32(len(frame)), dataIn: uint64(uintptr(unsafe.Pointer(&frame[0]))), repeat: repeat, flags: liveFrames, batch: batch}
+	_, _, errno := unix.Syscall(unix.SYS_BPF, unix.BPF_PROG_TEST_RUN, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr))
+	runtime.KeepAlive(frame)
+	if errno != 0 {
+		return errno
 	}
 	return nil
 }

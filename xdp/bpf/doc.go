@@ -11,3 +11,4 @@ package bpf
 //go:generate go run github.com/cilium/ebpf/cmd/bpf2go -cc clang-14 -strip llvm-strip-14 -target bpfel -go-package bpf -cflags "-O2 -mcpu=v3 -Wall -Werror -Wno-unused-variable" Direct direct.c
 //go:generate go run github.com/cilium/ebpf/cmd/bpf2go -cc clang-14 -strip llvm-strip-14 -target bpfel -go-package bpf -cflags "-O2 -mcpu=v3 -Wall -Werror -Wno-unused-variable" Transit transit.c
 //go:generate go run github.com/cilium/ebpf/cmd/bpf2go -cc clang-14 -strip llvm-strip-14 -target bpfel -go-package bpf -cflags "-O2 -mcpu=v3 -Wall -Werror -Wno-unused-variable" Perf perf.c
+//go:generate go run github.com/cilium/ebpf/cmd/bpf2go -cc clang-14 -strip llvm-strip-14 -target bpfel -go-package bpf -cflags "-O2 -mcpu=v3 -Wall -Werror -Wno-unused-variable" Traffic traffic.c
