@@ -53,8 +53,11 @@ type TrafficStream struct {
 type TrafficSent struct {
 	Frames uint64
 	// Behind is the time that was given up because the sending CPU was late by
-	// more than a millisecond: the rate was not kept for so long.
+	// more than 100 ms: the rate was not kept for so long. Less is made up for, at
+	// no more than twice the rate.
 	Behind time.Duration
+	// Worst is how late a frame left at most.
+	Worst time.Duration
 }
 
 // Traffic sends streams out of an interface from inside the kernel, as live
@@ -72,7 +75,6 @@ type Traffic struct {
 	refused link.Link // nil if the kernel does not let us see
 	frame   []byte
 	streams int
-	paced   bool
 }
 
 // NewTraffic prepares to send out of an interface of the caller's namespace. The
@@ -88,8 +90,11 @@ func NewTraffic(ifindex int, streams []TrafficStream) (*Traffic, error) {
 	if err := spec.Variables["streams"].Set(uint32(len(streams))); err != nil {
 		return nil, fmt.Errorf("setting up the sending program: %w", err)
 	}
-	heads, longest := 0, TrafficHeadBytes
+	heads, longest, paced := 0, TrafficHeadBytes, uint32(0)
 	for _, s := range streams {
+		if s.Interval > 0 {
+			paced = 1
+		}
 		heads += len(s.Heads)
 		for i := range s.Heads {
 			longest = max(longest, s.Heads[i].Len)
@@ -97,6 +102,9 @@ func NewTraffic(ifindex int, streams []TrafficStream) (*Traffic, error) {
 		if len(s.Heads) == 0 || heads > TrafficHeads {
 			return nil, fmt.Errorf("sending %d kinds of frames: use 1 to %d", heads, TrafficHeads)
 		}
+	}
+	if err := spec.Variables["paced"].Set(paced); err != nil {
+		return nil, fmt.Errorf("setting up the sending program: %w", err)
 	}
 	if longest > 3498 {
 		return nil, fmt.Errorf("sending frames of %d bytes: the kernel makes live frames of up to 3498", longest)
@@ -132,7 +140,6 @@ func (t *Traffic) fill(ifindex int, streams []TrafficStream) error {
 			}
 			at++
 		}
-		t.paced = t.paced || s.Interval > 0
 		v := bpf.TrafficTrafficStream{Limit: s.Count, Interval: s.Interval, First: first, Heads: at - first, Burst: uint32(max(s.Burst, 1))}
 		if err := t.objects.Streams.Put(uint32(i), &v); err != nil {
 			return fmt.Errorf("writing stream %d: %w", i, err)
@@ -155,7 +162,7 @@ func (t *Traffic) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		s.Due = now
+		s.Due, s.Soonest = now, now
 		if err := t.objects.Streams.Put(uint32(i), &s); err != nil {
 			return fmt.Errorf("pacing stream %d: %w", i, err)
 		}
@@ -240,7 +247,7 @@ func (t *Traffic) stream(i int) (s bpf.TrafficTrafficStream, err error) {
 // Sent is how far a stream is.
 func (t *Traffic) Sent(stream int) (TrafficSent, error) {
 	s, err := t.stream(stream)
-	return TrafficSent{s.Sent, time.Duration(s.Behind >> 10)}, err
+	return TrafficSent{s.Sent, time.Duration(s.Behind >> 10), time.Duration(s.Worst >> 10)}, err
 }
 
 // Refused is how many frames the port itself did not take, of all streams; known

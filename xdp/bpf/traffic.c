@@ -10,6 +10,7 @@
 #define HEADS 65536 /* in all */
 #define STREAMS 16
 #define WINDOW 65536 /* numbers that are remembered, to tell a duplicate */
+#define DEBT (100000000ULL << 10) /* 100 ms */
 #define BUCKETS 27648 /* HDR: 1 ns to 68 s, three digits */
 
 /* The signature, 18 bytes on an even offset of the payload:
@@ -40,7 +41,9 @@ struct traffic_stream {
 	__u64 sent, limit;
 	__u64 interval; /* between frames in 1/1024 ns; 0: none */
 	__u64 due;      /* of the next frame, likewise */
-	__u64 behind;   /* time given up because the CPU was late, likewise */
+	__u64 soonest;  /* likewise: what a late sender makes up for goes at twice the rate */
+	__u64 behind;   /* time given up because the CPU was very late, likewise */
+	__u64 worst;    /* delay of a frame, likewise */
 	__u32 first, heads, next; /* of traffic_heads: where, how many, whose turn */
 	__u32 burst, left;        /* frames back to back, and how many of them are still to go */
 	__u32 unused;
@@ -74,12 +77,21 @@ struct {
 } traffic_out SEC(".maps");
 
 const volatile __u32 streams = 1;
-const volatile __u32 catch_up_ns = 1000000;
+const volatile __u32 paced = 1;
 
 static __u64 (*bpf_get_current_task)(void) = (void *)35;
 static __u64 (*bpf_ktime_get_tai_ns)(void) = (void *)208;
 static long (*bpf_spin_lock)(void *lock) = (void *)93;
 static long (*bpf_spin_unlock)(void *lock) = (void *)94;
+
+/* n bytes at a variable offset, or nothing. The compiler must not look through: the
+ * verifier wants the very pointer that was compared. */
+INLINE void *at(void *data, __u32 off, __u32 n, void *end)
+{
+	__u8 *p = (__u8 *)data + (off & 1023);
+	asm volatile("" : "+r"(p));
+	return p + n <= (__u8 *)end ? p : 0;
+}
 
 SEC("xdp")
 int stream(struct xdp_md *ctx)
@@ -97,7 +109,7 @@ int stream(struct xdp_md *ctx)
 	/* Whose turn is it? Everyone who is due gets one frame at a time. */
 	struct traffic_stream *s = 0;
 	__u32 which = port->turn;
-	__u64 now = bpf_ktime_get_ns() << 10;
+	__u64 now = paced ? bpf_ktime_get_ns() << 10 : 0;
 	for (int i = 0; i < STREAMS; i++) {
 		if (i >= streams)
 			return X_DROP;
@@ -106,7 +118,7 @@ int stream(struct xdp_md *ctx)
 		s = bpf_map_lookup(&traffic_streams, &which);
 		if (!s)
 			return X_ABORTED;
-		if (s->sent < s->limit && (!s->interval || now >= s->due || s->left))
+		if (s->sent < s->limit && (!s->interval || (now >= s->due && now >= s->soonest) || s->left))
 			break;
 		s = 0;
 	}
@@ -115,13 +127,16 @@ int stream(struct xdp_md *ctx)
 	port->turn = which;
 	if (s->left) {
 		s->left--;
-	} else if (s->interval) {
-		__u64 from = s->due, catch_up = (__u64)catch_up_ns << 10;
-		if (now - from > catch_up) {
+	} else if (paced && s->interval) {
+		__u64 from = s->due, step = s->interval * s->burst;
+		if (now - from > s->worst)
+			s->worst = now - from;
+		if (now - from > DEBT) {
 			s->behind += now - from;
 			from = now;
 		}
-		s->due = from + s->interval * s->burst;
+		s->due = from + step;
+		s->soonest = now + step / 2;
 		s->left = s->burst - 1;
 	}
 	__u32 n = s->first + s->next;
@@ -138,7 +153,10 @@ int stream(struct xdp_md *ctx)
 	if (sign) {
 		if (sign > HEAD - SIGNATURE || check > HEAD - 2)
 			return X_ABORTED;
-		__u8 *p = (__u8 *)data + sign;
+		__u8 *p = at(data, sign, SIGNATURE, end);
+		__u16 *c16 = at(data, check, 2, end);
+		if (!p || !c16)
+			return X_ABORTED;
 		p[5] = number >> 32;
 		*(__u32 *)(p + 6) = htonl((__u32)number);
 		*(__u64 *)(p + 10) = __builtin_bswap64(time);
@@ -148,7 +166,7 @@ int stream(struct xdp_md *ctx)
 			sum = (sum & 0xffff) + (sum >> 16);
 			sum = (sum & 0xffff) + (sum >> 16);
 			__u16 c = ~sum;
-			*(__u16 *)((__u8 *)data + check) = c ? htons(c) : 0xffff;
+			*c16 = c ? htons(c) : 0xffff;
 		}
 	}
 	int shorter = (int)h->len - (int)(end - (void *)data);
@@ -244,55 +262,50 @@ SEC("xdp")
 int count(struct xdp_md *ctx)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	__u8 *p = data;
-	__u32 off = 12;
+	__u8 *p;
+	__u32 off = 14;
 	if (data + 14 + 20 > end)
 		return X_PASS;
-	__be16 proto = *(__be16 *)(p + off);
+	__be16 proto = *(__be16 *)(data + 12);
 	if (proto == CHTONS(ETH_P_8021Q)) {
-		proto = *(__be16 *)(p + 16);
-		off = 16;
+		proto = *(__be16 *)(data + 16);
+		off = 18;
 	}
-	off += 2;
 	__u8 next;
 	if (proto == CHTONS(ETH_P_IPV6)) {
-		if (data + off + 40 > end)
+		if (!(p = at(data, off, 40, end)))
 			return X_PASS;
-		next = p[off + 6];
+		next = p[6];
 		off += 40;
 		if (next == IPPROTO_ROUTING) {
-			if (data + off + 8 > end)
+			if (!(p = at(data, off, 8, end)))
 				return X_PASS;
-			next = p[off];
-			off += 8 + (__u32)(p[off + 1] & 31) * 8;
+			next = p[0];
+			off += 8 + (__u32)(p[1] & 31) * 8;
 		}
 	} else if (proto == CHTONS(0x0800)) {
-		if (data + off + 20 > end)
+		if (!(p = at(data, off, 20, end)))
 			return X_PASS;
-		next = p[off + 9];
-		off += (p[off] & 15) * 4;
+		next = p[9];
+		off += (p[0] & 15) * 4;
 	} else {
 		return X_PASS;
 	}
-	off &= 511;
-	if (data + off + 16 > end)
+	if (!(p = at(data, off, 16, end)))
 		return X_PASS;
 	if (next == IPPROTO_UDP)
 		off += 8;
 	else if (next == IPPROTO_TCP)
-		off += (p[off + 12] >> 4) * 4;
+		off += (p[12] >> 4) * 4;
 	else
 		return X_PASS;
-	off &= 1023;
-	p = data + off;
-	if (data + off + SIGNATURE > end)
+	if (!(p = at(data, off, SIGNATURE, end)))
 		return X_PASS;
 	if (*(__be16 *)p != CHTONS(MAGIC)) {
 		/* WireGuard's data message: 4, 0, 0, 0, receiver, counter. */
-		if (next != IPPROTO_UDP || *(__u32 *)p != 4 || data + off + 16 + SIGNATURE > end)
+		if (next != IPPROTO_UDP || *(__u32 *)p != 4)
 			return X_PASS;
-		p += 16;
-		if (*(__be16 *)p != CHTONS(MAGIC))
+		if (!(p = at(data, off + 16, SIGNATURE, end)) || *(__be16 *)p != CHTONS(MAGIC))
 			return X_PASS;
 	}
 	__u32 which = p[4];

@@ -63,7 +63,9 @@ type TrafficTrafficStream struct {
 	Limit    uint64
 	Interval uint64
 	Due      uint64
+	Soonest  uint64
 	Behind   uint64
+	Worst    uint64
 	First    uint32
 	Heads    uint32
 	Next     uint32
@@ -85,8 +87,8 @@ const (
 	TrafficProgCount            = "count"
 	TrafficProgRefused          = "refused"
 	TrafficProgStream           = "stream"
-	TrafficVarCatchUpNs         = "catch_up_ns"
 	TrafficVarOwnClock          = "own_clock"
+	TrafficVarPaced             = "paced"
 	TrafficVarStreams           = "streams"
 )
 
@@ -153,9 +155,9 @@ type TrafficMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type TrafficVariableSpecs struct {
-	CatchUpNs *ebpf.VariableSpec `ebpf:"catch_up_ns"`
-	OwnClock  *ebpf.VariableSpec `ebpf:"own_clock"`
-	Streams   *ebpf.VariableSpec `ebpf:"streams"`
+	OwnClock *ebpf.VariableSpec `ebpf:"own_clock"`
+	Paced    *ebpf.VariableSpec `ebpf:"paced"`
+	Streams  *ebpf.VariableSpec `ebpf:"streams"`
 }
 
 // TrafficObjects contains all objects after they have been loaded into the kernel.
@@ -201,9 +203,9 @@ func (m *TrafficMaps) Close() error {
 //
 // It can be passed to LoadTrafficObjects or ebpf.CollectionSpec.LoadAndAssign.
 type TrafficVariables struct {
-	CatchUpNs *ebpf.Variable `ebpf:"catch_up_ns"`
-	OwnClock  *ebpf.Variable `ebpf:"own_clock"`
-	Streams   *ebpf.Variable `ebpf:"streams"`
+	OwnClock *ebpf.Variable `ebpf:"own_clock"`
+	Paced    *ebpf.Variable `ebpf:"paced"`
+	Streams  *ebpf.Variable `ebpf:"streams"`
 }
 
 // TrafficPrograms contains all programs after they have been loaded into the kernel.

@@ -1,0 +1,134 @@
+package gen
+
+import (
+	"fmt"
+	"net"
+	"testing"
+	"time"
+
+	"dssn/internal/need"
+	"dssn/xdp/xdptest"
+)
+
+// bench is a sender and a receiver joined by a veth.
+type bench struct{ a, b *xdptest.Netns }
+
+func newBench(t testing.TB) bench {
+	need.Root(t)
+	n := bench{xdptest.NewNetns(t).Quiet(t), xdptest.NewNetns(t).Quiet(t)}
+	xdptest.Veth(t, n.a, "a0", n.b, "b0")
+	return n
+}
+
+func (n bench) streams(t testing.TB, text string) []Compiled {
+	t.Helper()
+	f, err := ParseFile([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	src, dst := n.a.MAC(t, "a0"), n.b.MAC(t, "b0")
+	c, err := f.Compile(net.HardwareAddr(src[:]), net.HardwareAddr(dst[:]), ClockTag())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// run sends in a and counts in b, as two processes on one host would.
+func (n bench) run(t testing.TB, o Options, sink Engine) (*Outcome, []StreamOutcome) {
+	t.Helper()
+	var c counter
+	var err error
+	o.Device, o.SinkEngine = "a0", sink
+	n.b.Do(t, func() error {
+		x := o
+		x.Sink = "b0"
+		c, err = newCounter(x)
+		return err
+	})
+	defer c.Close()
+	var r *Outcome
+	n.a.Do(t, func() error {
+		r, err = Run(t.Context(), o)
+		return err
+	})
+	got := make([]StreamOutcome, len(r.Streams))
+	for end := time.Now().Add(2 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		arrived, sent := uint64(0), uint64(0)
+		for i := range got {
+			if err := c.collect(i, &got[i]); err != nil {
+				t.Fatal(err)
+			}
+			arrived += got[i].Received.Frames
+			sent += r.Streams[i].Sent.Frames
+		}
+		if arrived+r.Refused >= sent || time.Now().After(end) {
+			return r, got
+		}
+	}
+}
+
+const everyProtocol = `
+[[stream]]
+name = "small"
+src = "192.0.2.1"
+dst = "198.51.100.1-198.51.100.7"
+src_port = "1024-1027"
+size = 60
+pps = 20000
+count = 4000
+
+[[stream]]
+name = "mix"
+src = "2001:db8::1"
+dst = "2001:db8::2"
+size = "imix"
+bitrate = "50M"
+burst = 8
+count = 1000
+
+[[stream]]
+name = "syn"
+protocol = "tcp-syn"
+src = "2001:db8::1-2001:db8::4"
+dst = "2001:db8::2"
+dst_port = 443
+pps = 1000
+count = 200
+
+[[stream]]
+name = "tunnel"
+protocol = "wireguard"
+src = "5f00:d55:11::"
+dst = "5f00:d55:14::"
+carrier = "5f00:d55:12:13:14::"
+size = [200, 1400]
+pps = 5000
+count = 1000
+`
+
+func TestEveryEngineDeliversEveryFrameOnce(t *testing.T) {
+	for _, engine := range []Engine{EngineKernel, EngineAFXDP} {
+		for _, sink := range []Engine{EngineKernel, EngineAFXDP} {
+			t.Run(fmt.Sprintf("%s to %s", engine, sink), func(t *testing.T) {
+				n := newBench(t)
+				r, got := n.run(t, Options{Streams: n.streams(t, everyProtocol), Engine: engine}, sink)
+				for i, s := range got {
+					want := r.Streams[i].Sent.Frames
+					if s.Received.Frames != want || want == 0 || s.Received.Duplicates+s.Received.Reordered+s.Received.Late != 0 {
+						t.Errorf("%s: sent %d, refused %d, received %+v", r.Streams[i].Name, want, r.Refused, s.Received)
+					}
+					if s.Received.OtherClock != 0 || s.Received.Negative != 0 {
+						t.Errorf("%s: %d frames of another clock, %d from the future, on one host", r.Streams[i].Name, s.Received.OtherClock, s.Received.Negative)
+					}
+					if s.Delay.Count() != want || s.Variation.Count() != want-1 {
+						t.Errorf("%s: %d delays and %d variations of %d frames", r.Streams[i].Name, s.Delay.Count(), s.Variation.Count(), want)
+					}
+					if s.Delay.Max() <= 0 || s.Delay.At(50) > time.Second {
+						t.Errorf("%s: delays of %v to %v", r.Streams[i].Name, s.Delay.At(0), s.Delay.Max())
+					}
+				}
+			})
+		}
+	}
+}
