@@ -48,6 +48,7 @@ const doors = `
 	github.com/cockroachdb/apd/v3          controller/ledger
 	github.com/danielgtaylor/huma/v2       controller/northbound
 	github.com/HdrHistogram/hdrhistogram-go  perf oracle
+	github.com/pelletier/go-toml/v2        perf
 	github.com/spf13/cobra                 cmd/dssn
 	github.com/vbauerster/mpb/v8           cmd/dssn
 	github.com/mmcloughlin/avo             dataplane/aead

@@ -28,6 +28,7 @@ var cores = []string{
 	"controller/southbound",
 	"controller/core",
 	"controller/ledger",
+	"perf/gen/schedule.go", "perf/gen/tracker.go", "perf/gen/signature.go", "perf/gen/histogram.go",
 	"node/core.go", "node/compile.go", "node/tunnels.go", "node/transit.go", "node/io.go",
 	"perf/wire", "perf/stat",
 	"xdp/echo.go", "node/liveness/hello.go", "node/liveness/neighbours.go", "node/liveness/probe.go", "node/liveness/paths.go",

@@ -17,9 +17,8 @@ import (
 
 // perfCommand is the engineer's bench.
 func perfCommand() *cobra.Command {
-	c := &cobra.Command{Use: "perf", Short: "Measure what a network carries"}
-	c.AddCommand(perfIperfCommand(), perfStampCommand())
-	return c
+	return group(&cobra.Command{Use: "perf", Short: "Measure what a network carries"},
+		perfGenCommand(), perfSinkCommand(), perfIperfCommand(), perfStampCommand())
 }
 
 func perfIperfCommand() *cobra.Command {

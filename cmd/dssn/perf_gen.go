@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"dssn/perf/gen"
-	"dssn/perf/report"
+	perfreport "dssn/perf/report"
 
 	"github.com/spf13/cobra"
 )
@@ -163,7 +163,14 @@ func runTraffic(cmd *cobra.Command, o gen.Options) error {
 				sent += s.Sent.Frames
 				received += s.Received.Frames
 			}
-			fmt.Fprintf(cmd.ErrOrStderr(), "  %3.0f s: %d sent, %d received\n", r.Seconds, sent, received)
+			line := fmt.Sprintf("  %3.0f s:", r.Seconds)
+			if o.Device != "" {
+				line += fmt.Sprintf(" %d sent", sent)
+			}
+			if o.Sink != "" {
+				line += fmt.Sprintf(" %d received", received)
+			}
+			fmt.Fprintln(cmd.ErrOrStderr(), line)
 		}
 	}
 	out, err := gen.Run(cmd.Context(), o)
@@ -183,7 +190,7 @@ func runTraffic(cmd *cobra.Command, o gen.Options) error {
 	return emit(cmd, result, func(w io.Writer) error { return trafficWords(w, out, result) })
 }
 
-func trafficWords(w io.Writer, o *gen.Outcome, r *report.Result) error {
+func trafficWords(w io.Writer, o *gen.Outcome, r *perfreport.Result) error {
 	err := table(w, func(row func(string, ...any)) {
 		head := "STREAM"
 		if o.Engine != "" {
@@ -199,10 +206,10 @@ func trafficWords(w io.Writer, o *gen.Outcome, r *report.Result) error {
 			if o.Engine != "" {
 				asked := "all"
 				if s.Asked > 0 {
-					asked = report.PacketsPerSecond.Show(s.Asked)
+					asked = perfreport.PacketsPerSecond.Show(s.Asked)
 				}
 				of = s.Sent.Frames
-				line += fmt.Sprintf("\t%s\t%d\t%s", asked, of, report.PacketsPerSecond.Show(float64(of)/max(o.Seconds, 1e-9)))
+				line += fmt.Sprintf("\t%s\t%d\t%s", asked, of, perfreport.PacketsPerSecond.Show(float64(of)/max(o.Seconds, 1e-9)))
 			}
 			if o.Sinking != "" {
 				line += fmt.Sprintf("\t%d\t%d\t%d\t%d\t%v\t%v\t%v\t%v", s.Received.Frames, gen.Lost(of, s.Received), s.Received.Duplicates, s.Received.Reordered,
@@ -222,7 +229,7 @@ func trafficWords(w io.Writer, o *gen.Outcome, r *report.Result) error {
 }
 
 // distrustWords prints each reason not to trust a result.
-func distrustWords(w io.Writer, r *report.Result) {
+func distrustWords(w io.Writer, r *perfreport.Result) {
 	for _, reason := range r.Distrust() {
 		fmt.Fprintf(w, "do not trust: %s\n", reason)
 	}

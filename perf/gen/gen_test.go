@@ -2,12 +2,17 @@ package gen
 
 import (
 	"fmt"
+	"math"
+	"math/rand/v2"
 	"net"
+	"slices"
 	"testing"
 	"time"
 
 	"dssn/internal/need"
 	"dssn/xdp/xdptest"
+
+	"golang.org/x/sys/unix"
 )
 
 // bench is a sender and a receiver joined by a veth.
@@ -130,5 +135,85 @@ func TestEveryEngineDeliversEveryFrameOnce(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestTheKernelCountsLikeTracker sends one stream with losses, duplicates and
+// disorder, whose frames say that they left up to a minute ago, to the kernel's
+// program and to its twin.
+func TestTheKernelCountsLikeTracker(t *testing.T) {
+	n := newBench(t)
+	streams := n.streams(t, "[[stream]]\nsrc=\"2001:db8::1\"\ndst=\"2001:db8::2\"\n")
+	var c counter
+	n.b.Do(t, func() (err error) {
+		c, err = newCounter(Options{Streams: streams, Sink: "b0"})
+		return err
+	})
+	defer c.Close()
+	var out int
+	n.a.Do(t, func() (err error) {
+		out, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW, 0)
+		if err != nil {
+			return err
+		}
+		return unix.Bind(out, &unix.SockaddrLinklayer{Ifindex: n.a.Ifindex(t, "a0")})
+	})
+	defer unix.Close(out)
+	r := rand.New(rand.NewPCG(5, 6))
+	var twin Tracker
+	clock := newTAI()
+	var delays []time.Duration
+	number := uint64(0)
+	for range 60_000 {
+		switch r.IntN(50) {
+		case 0:
+			number += r.Uint64N(5)
+		case 1:
+			number -= min(number, r.Uint64N(40))
+		case 2:
+			if r.IntN(40) == 0 {
+				number += r.Uint64N(200_000)
+			} else if r.IntN(40) == 0 {
+				number -= min(number, r.Uint64N(100_000))
+			}
+		}
+		number++
+		delay := time.Duration(math.Exp(r.Float64() * math.Log(60e9)))
+		now := clock.now()
+		b := frame(&streams[0].Heads[0], number, now-uint64(delay))
+		sig, _ := Find(b)
+		before := twin.Frames
+		twin.Arrive(sig, len(b), now, ClockTag())
+		if twin.Frames > before {
+			delays = append(delays, delay)
+		}
+		if _, err := unix.Write(out, b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got StreamOutcome
+	want := twin.TrafficReceived
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if err := c.collect(0, &got); err != nil {
+			t.Fatal(err)
+		}
+		if v := got.Received; v.Frames+v.Duplicates+v.Late == want.Frames+want.Duplicates+want.Late {
+			break
+		}
+	}
+	have := got.Received
+	have.First, have.Last, have.Jitter, want.First, want.Last, want.Jitter = 0, 0, 0, 0, 0, 0
+	if have != want || want.Duplicates == 0 || want.Reordered == 0 || want.Late == 0 {
+		t.Errorf("the kernel counted\n%+v, its twin\n%+v", have, want)
+	}
+	slices.Sort(delays)
+	for _, p := range []float64{70, 80, 90, 95, 99} { // where delays exceed a scheduler's
+		want := delays[int(p/100*float64(len(delays)))-1]
+		if got := got.Delay.At(p); got < want*99/100 || got > want*103/100+100*time.Millisecond {
+			t.Errorf("%g %% of delays under %v, want %v", p, got, want)
+		}
+	}
+	if n := got.Delay.Count(); n != want.Frames {
+		t.Errorf("%d delays of %d frames", n, want.Frames)
 	}
 }
