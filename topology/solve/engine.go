@@ -28,6 +28,8 @@ type engine struct {
 	cost                   []float64 // by link: price with tie's hair
 	price                  []float64 // by link
 	load                   []float64 // by link, all of it
+	chains                 *chains
+	tolls                  *tolls
 	trees                  []*priceTree
 	finds                  []find
 	worth                  []float64 // by class: what its best column (or refusal) costs
@@ -59,6 +61,8 @@ func newEngine(n *net, w *workload, refuse bool) *engine {
 		cost: make([]float64, n.links), price: make([]float64, n.links), load: make([]float64, n.links)}
 	e.cols = newColumns(e.store, n.links)
 	e.ip = &interior{refuse: refuse}
+	e.chains = newChains(n)
+	e.tolls = e.chains.newTolls()
 	for range workers() {
 		e.trees = append(e.trees, newPriceTree(n))
 	}
@@ -91,6 +95,7 @@ func (e *engine) priceAlong(along []float64, tolerance float64) (out pricing) {
 	if e.refuse && !first && e.work.bound == nil {
 		limit = 1 + hair
 	}
+	e.chains.measure(e.tolls, e.cost, e.price)
 	finders := make([]finder, len(e.trees))
 	inParallel(len(e.work.sources), len(e.trees), func(worker, k int) {
 		f := &e.finds[k]
@@ -129,7 +134,7 @@ func (e *engine) priceAlong(along []float64, tolerance float64) (out pricing) {
 
 func (e *engine) priceSource(t *priceTree, out *finder, k int, f *find, limit, tolerance float64, first bool) {
 	w := e.work
-	t.grow(e.net, w.sources[k], e.cost, e.price, limit)
+	e.chains.grow(e.net, t, e.tolls, w.sources[k], e.cost, e.price, limit)
 	if w.bound != nil {
 		e.priceBounded(t, out, k, f, tolerance, first)
 		return
