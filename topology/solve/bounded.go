@@ -138,3 +138,52 @@ func (t *priceTree) latency(n *net, v int32) (micros int64) {
 	}
 	return micros
 }
+
+// eachBounded calls f for every demand of source k with the price of its cheapest
+// path that is fast enough (+Inf: there is none) and, where that is not the one on the
+// scout's tree, the path itself, borrowed during the call.
+func (s *sweep) eachBounded(sc *scout, p *snapshot, k int, f func(d int32, price float64, path []int32)) {
+	w, t := s.w, sc.tree
+	waiting := map[int32][]int32{} // by node, the demands whose bound the tree's path breaks
+	var longest int64
+	open := 0
+	for d := w.from[k]; d < w.from[k+1]; d++ {
+		v := w.dst[d]
+		if x := t.price[v]; w.bound[d] == NoLatencyBound || math.IsInf(x, 1) || t.latency(s.n, v) <= w.bound[d] {
+			f(d, x, nil)
+			continue
+		}
+		waiting[v] = append(waiting[v], d)
+		longest = max(longest, w.bound[d])
+		open++
+	}
+	if open == 0 {
+		return
+	}
+	b := &t.bounded
+	b.search(s.n, w.sources[k], p.cost, longest, func(l, node int32, micros int64) bool {
+		still := waiting[node][:0]
+		for _, d := range waiting[node] {
+			if micros > w.bound[d] {
+				still = append(still, d)
+				continue
+			}
+			path, price := b.walk(l), 0.0
+			for _, e := range path {
+				price += p.price[e]
+			}
+			f(d, price, path)
+			open--
+		}
+		waiting[node] = still
+		return open > 0
+	})
+	for v := range w.from[k+1] - w.from[k] { // in the demands' order, for what nothing serves
+		d := w.from[k] + v
+		for _, x := range waiting[w.dst[d]] {
+			if x == d {
+				f(d, math.Inf(1), nil)
+			}
+		}
+	}
+}

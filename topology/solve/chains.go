@@ -252,6 +252,7 @@ func (c *chains) grow(n *net, t *priceTree, l *tolls, s int32, cost, y []float64
 		via[i] = -1
 	}
 	dist[s], price[s] = 0, 0
+	t.way, t.settled = slices.Grow(t.way[:0], len(c.junction))[:len(c.junction)], t.settled[:0]
 	h := t.heap[:0]
 	own := int32(-1)
 	if i := c.at[s]; i >= 0 {
@@ -275,12 +276,14 @@ func (c *chains) grow(n *net, t *priceTree, l *tolls, s int32, cost, y []float64
 		if top.key > limit {
 			break
 		}
+		t.settled = append(t.settled, top.node)
 		from, to := c.outAt[top.node], c.outAt[top.node+1]
 		tolls := l.way[from:to]
 		for k, w := range c.ways[from:to] {
 			v := c.junction[w.to]
 			if d := top.key + tolls[k]; d < dist[v] {
 				dist[v], via[v] = d, w.link
+				t.way[w.to] = from + int32(k)
 				price[v] = price[u] + l.wayPrice[int(from)+k]
 				h = append(h, nodeKey{d, w.to})
 				siftUp(h)
@@ -316,6 +319,7 @@ func (c *chains) leave(n *net, t *priceTree, h []nodeKey, i int32, cost, y []flo
 	}
 	if ok && ch.b >= 0 {
 		if _, _, ok = step(ch.lastA, c.junction[ch.b], x, p); ok {
+			t.way[ch.b] = -1
 			h = append(h, nodeKey{t.dist[c.junction[ch.b]], ch.b})
 			siftUp(h)
 		}
@@ -326,6 +330,7 @@ func (c *chains) leave(n *net, t *priceTree, h []nodeKey, i int32, cost, y []flo
 	}
 	if ok {
 		if _, _, ok = step(ch.lastB, c.junction[ch.a], x, p); ok {
+			t.way[ch.a] = -1
 			h = append(h, nodeKey{t.dist[c.junction[ch.a]], ch.a})
 			siftUp(h)
 		}
@@ -385,5 +390,99 @@ func (c *chains) fillOwn(t *priceTree, l *tolls, ch *chain, i int32) {
 			break
 		}
 		t.dist[v], t.price[v], t.via[v] = x, pb+l.aftPrice[j], c.backward[j]
+	}
+}
+
+// pour sends what waits at the nodes over the tree that grow made from s, adding it to
+// load, and what passes whole chains to wayLoad (see drain). waiting is used up.
+func (c *chains) pour(n *net, t *priceTree, s int32, waiting, load, wayLoad []float64) {
+	own := int32(-1)
+	if i := c.at[s]; i < 0 {
+		own = c.chainOf[-1-i]
+	}
+	for i := range c.list {
+		c.pourChain(t, &c.list[i], waiting, load)
+	}
+	for k := len(t.settled) - 1; k >= 0; k-- {
+		j := t.settled[k]
+		v := c.junction[j]
+		x := waiting[v]
+		if v == s || x == 0 {
+			continue
+		}
+		waiting[v] = 0
+		e := t.via[v]
+		from := n.src[e]
+		if w := t.way[j]; w < 0 {
+			load[e] += x // out of the source's own chain
+		} else if wayLoad[w] += x; c.ways[w].chain >= 0 {
+			from = c.other(w)
+		}
+		waiting[from] += x
+	}
+	if own >= 0 { // once more, for what came back from its ends
+		waiting[s] = 0
+		c.pourChain(t, &c.list[own], waiting, load)
+	}
+	waiting[s] = 0
+}
+
+// other returns the node where way w, which passes a chain, begins.
+func (c *chains) other(w int32) int32 {
+	ch := &c.list[c.ways[w].chain]
+	if c.ways[w].back {
+		return c.junction[ch.b]
+	}
+	return c.junction[ch.a]
+}
+
+func (c *chains) pourChain(t *priceTree, ch *chain, waiting, load []float64) {
+	x := 0.0
+	for j := ch.to - 1; j >= ch.from; j-- {
+		if v := c.inner[j]; t.via[v] >= 0 && t.via[v] == c.forward[j] {
+			x += waiting[v]
+			waiting[v] = 0
+			load[c.forward[j]] += x
+		} else if x > 0 {
+			waiting[v] += x
+			x = 0
+		}
+	}
+	waiting[c.junction[ch.a]] += x
+	x = 0
+	for j := ch.from; j < ch.to; j++ {
+		if v := c.inner[j]; t.via[v] >= 0 && t.via[v] == c.backward[j] {
+			x += waiting[v]
+			waiting[v] = 0
+			load[c.backward[j]] += x
+		} else if x > 0 {
+			waiting[v] += x
+			x = 0
+		}
+	}
+	if ch.b >= 0 {
+		waiting[c.junction[ch.b]] += x
+	}
+}
+
+// drain spreads the loads of ways over their links.
+func (c *chains) drain(wayLoad, load []float64) {
+	for i, x := range wayLoad {
+		if x == 0 {
+			continue
+		}
+		w := &c.ways[i]
+		load[w.link] += x
+		if w.chain < 0 {
+			continue
+		}
+		ch := &c.list[w.chain]
+		for j := ch.from; j < ch.to; j++ {
+			if w.back {
+				load[c.backward[j]] += x
+			} else {
+				load[c.forward[j]] += x
+			}
+		}
 	}
 }

@@ -15,8 +15,11 @@ type priceTree struct {
 	price []float64 // without
 	via   []int32   // link taken into the node, -1 at the source
 	heap  []nodeKey
-	order []int32
 	path  []int32
+
+	// Of trees over chains: junctions in the order they were settled, and the way
+	// taken into each, -1: from the source's own chain.
+	settled, way []int32
 
 	bounded boundedTree
 }

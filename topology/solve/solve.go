@@ -206,8 +206,12 @@ func (s *descent) tell() {
 
 const maxRounds = 300
 
-// solveFlow finds the greatest total rate.
-func solveFlow(in *Instance, n *net, w *workload, o Options) (*Allocation, error) {
+// centralGap is the proven gap below which a flow is sought along the central path from the start:
+// sweeps are quick to four or five digits, not to seven.
+const centralGap = 1e-6
+
+// solveCentral finds the greatest total rate along the central path.
+func solveCentral(in *Instance, n *net, w *workload, o Options) (*Allocation, error) {
 	e := newEngine(n, w, true)
 	total := 0.0
 	for _, m := range w.mass {

@@ -29,14 +29,16 @@ func (s *descent) addWarmPaths(in *Instance) {
 }
 
 // usable reports whether the links are a path of demand d that may be used.
-func (e *engine) usable(d int32, path []int32) bool {
-	at, micros := e.work.src[d], int64(0)
+func (e *engine) usable(d int32, path []int32) bool { return usable(e.net, e.work, d, path) }
+
+func usable(n *net, w *workload, d int32, path []int32) bool {
+	at, micros := w.src[d], int64(0)
 	for _, l := range path {
-		if l < 0 || int(l) >= e.net.links || e.net.src[l] != at || e.net.capacity[l] == 0 {
+		if l < 0 || int(l) >= n.links || n.src[l] != at || n.capacity[l] == 0 {
 			return false
 		}
-		at = e.net.dst[l]
-		micros += e.net.micros[l]
+		at = n.dst[l]
+		micros += n.micros[l]
 	}
-	return at == e.work.dst[d] && len(path) < e.net.nodes && (e.work.bound == nil || micros <= e.work.bound[d])
+	return at == w.dst[d] && len(path) < n.nodes && (w.bound == nil || micros <= w.bound[d])
 }

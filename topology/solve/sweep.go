@@ -1,0 +1,368 @@
+// Sweeps: one source after another moves its demands to cheaper paths, at prices
+// that answer at once.
+//
+// A link's price is its multiplier y plus κ times what its load exceeds its
+// capacity by, in parts of the capacity, and never negative: the augmented Lagrangian of the capacities.
+// To be refused costs 1. A demand moves from a dear path to the cheapest, or to or from
+// refusal, as far as it gains, the prices following every move (Gauss and
+// Seidel's way; moving many at once at the same prices makes them swing to and fro).
+// After a sweep over all sources the prices are the next multipliers.
+//
+// Moves are made one by one, but which are worth trying is found out ahead, for
+// a batch of sources at a time on all processors, while the moves of the batch before
+// are made. A proposal is judged again, exactly, when its turn comes.
+// Nothing depends on how many processors there are.
+//
+//	propose  batch 1   batch 2   batch 3 ...      prices as they were when the
+//	move               batch 1   batch 2 ...      batch before began to move
+//
+// M. Hestenes (1969) and M. Powell (1969) for the method of multipliers; R. Jayakrishnan et al. (1994) for
+// path moves in traffic assignment.
+
+package solve
+
+import (
+	"math"
+	"sync"
+	"sync/atomic"
+)
+
+// proposal is a demand's wish to leave holding from (-1: refusal) for the path of
+// twig to (-1: refusal).
+type proposal struct{ demand, from, to int32 }
+
+// sweep is the state of the method.
+type sweep struct {
+	n      *net
+	w      *workload
+	c      *chains
+	refuse bool
+	kappa  float64
+	tol    float64 // moves that gain less per unit are not worth it
+	batch  int
+
+	y        []float64 // by link: multiplier
+	off, inv []float64 // by link: its price is off + inv·load, if positive
+	load     []float64
+	price    []float64
+
+	groves []grove
+	head   []int32   // by demand: its first holding
+	short  []float64 // by demand: what is refused
+
+	scouts    []*scout
+	proposals [2][][]proposal // by place in the batch
+	snap      [2]snapshot
+	mark      []int32 // by link
+	stamp     int32
+	lose, win []int32
+	moves     int
+	sums      []float64 // by source
+}
+
+// snapshot is prices as they were at some time.
+type snapshot struct {
+	price, cost []float64
+	tolls       *tolls
+}
+
+// scout is one goroutine's scratch for proposing.
+type scout struct {
+	tree         *priceTree
+	at           []float64 // price by twig
+	twig, twigAt []int32   // by node, on the present tree
+	stamp        int32
+	stack        []int32
+	load         []float64 // by link
+}
+
+// scouts is how many goroutines share the work at most. The number is fixed, so that
+// sums come out the same on every machine.
+const scouts = 8
+
+func newSweep(n *net, w *workload, refuse bool) *sweep {
+	s := &sweep{n: n, w: w, c: newChains(n), refuse: refuse, tol: 1e-3}
+	for _, f := range []*[]float64{&s.y, &s.off, &s.inv, &s.load, &s.price} {
+		*f = make([]float64, n.links)
+	}
+	s.mark = make([]int32, n.links)
+	s.head = make([]int32, len(w.dst))
+	for i := range s.head {
+		s.head[i] = -1
+	}
+	s.short = append([]float64(nil), w.mass...)
+	s.sums = make([]float64, len(w.sources))
+	for k, v := range w.sources {
+		s.groves = append(s.groves, newGrove(v, n.nodes, int(w.from[k+1]-w.from[k])))
+	}
+	s.batch = max(1, min(32, len(w.sources)/24))
+	for i := range s.snap {
+		s.snap[i] = snapshot{make([]float64, n.links), make([]float64, n.links), s.c.newTolls()}
+		s.proposals[i] = make([][]proposal, s.batch)
+	}
+	for range scouts {
+		s.scouts = append(s.scouts, &scout{tree: newPriceTree(n), twig: make([]int32, n.nodes), twigAt: make([]int32, n.nodes),
+			load: make([]float64, n.links)})
+	}
+	return s
+}
+
+// reprice sets all prices from the multipliers and loads.
+func (s *sweep) reprice(kappa float64) {
+	s.kappa = kappa
+	for e, c := range s.n.capacity {
+		if c > 0 {
+			s.off[e], s.inv[e] = s.y[e]-kappa, kappa/c
+			s.price[e] = math.Max(0, s.off[e]+s.inv[e]*s.load[e])
+		}
+	}
+}
+
+func (s *sweep) take(p *snapshot) {
+	copy(p.price, s.price)
+	for e, x := range p.price {
+		p.cost[e] = x + s.n.tie[e]
+	}
+	s.c.measure(p.tolls, p.cost, p.price)
+}
+
+// pass lets every source reconsider once.
+func (s *sweep) pass() {
+	s.moves = 0
+	n := len(s.groves)
+	s.take(&s.snap[0])
+	s.inTurn(0, 0, nil)
+	for from, b := 0, 0; from < n; from, b = from+s.batch, 1-b {
+		next := from + s.batch
+		if next < n {
+			s.take(&s.snap[1-b])
+		}
+		s.inTurn(next, 1-b, func() {
+			for i := range min(s.batch, n-from) {
+				for _, p := range s.proposals[b][i] {
+					s.move(&s.groves[from+i], p)
+				}
+			}
+		})
+	}
+}
+
+// inTurn makes the proposals of the batch that begins at source from, while
+// meanwhile runs.
+func (s *sweep) inTurn(from, b int, meanwhile func()) {
+	todo := max(0, min(s.batch, len(s.groves)-from))
+	var next atomic.Int64
+	help := func(sc *scout) {
+		for i := int(next.Add(1)) - 1; i < todo; i = int(next.Add(1)) - 1 {
+			s.proposals[b][i] = s.propose(sc, &s.snap[b], from+i, s.proposals[b][i][:0])
+		}
+	}
+	var wg sync.WaitGroup
+	if todo > 1 || meanwhile != nil && todo > 0 {
+		for _, sc := range s.scouts[1:min(workers(), scouts)] {
+			wg.Go(func() { help(sc) })
+		}
+	}
+	if meanwhile != nil {
+		meanwhile()
+	}
+	help(s.scouts[0])
+	wg.Wait()
+}
+
+// propose lists what the demands of source k would rather have at the snapshot's prices.
+func (s *sweep) propose(sc *scout, p *snapshot, k int, out []proposal) []proposal {
+	g, w := &s.groves[k], s.w
+	limit := math.Inf(1)
+	if s.refuse {
+		limit = 1 + hair
+	}
+	if from, to := w.from[k], w.from[k+1]; len(g.parent) > 2*g.live+64 && g.live > 0 {
+		g.prune(s.n, s.head[from:to])
+	} else if g.live == 0 {
+		g.live = len(g.parent)
+	}
+	s.c.grow(s.n, sc.tree, p.tolls, g.source, p.cost, p.price, limit)
+	sc.stamp++
+	sc.at = grown(sc.at, len(g.parent))
+	sc.at[0] = 0
+	for t := 1; t < len(g.parent); t++ {
+		sc.at[t] = sc.at[g.parent[t]] + p.price[g.link[t]]
+	}
+	known := int32(len(g.parent))
+	if w.bound != nil {
+		s.eachBounded(sc, p, k, func(d int32, best float64, path []int32) {
+			to := int32(unsprouted)
+			if path != nil {
+				to = 0
+				for _, e := range path {
+					to = g.sprout(to, e, s.n.dst[e])
+				}
+			}
+			out = s.proposeFor(sc, g, d, best, to, known, out)
+		})
+		return out
+	}
+	for d := w.from[k]; d < w.from[k+1]; d++ {
+		out = s.proposeFor(sc, g, d, sc.tree.price[w.dst[d]], unsprouted, known, out)
+	}
+	return out
+}
+
+// unsprouted stands for the path on the scout's tree while its twig is not known.
+const unsprouted = -2
+
+// proposeFor proposes for demand d, whose cheapest path costs best and ends in twig to.
+// Twigs from known on have no price yet.
+func (s *sweep) proposeFor(sc *scout, g *grove, d int32, best float64, to, known int32, out []proposal) []proposal {
+	if s.refuse && best > 1 {
+		best, to = 1, -1
+	}
+	ask := func(from int32) {
+		if to == unsprouted {
+			to = s.twig(sc, g, s.w.dst[d])
+		}
+		out = append(out, proposal{d, from, to})
+	}
+	if s.short[d] > 0 && (best < 1-s.tol || !s.refuse && !math.IsInf(best, 1)) {
+		ask(-1)
+	}
+	for h := s.head[d]; h >= 0; h = g.held[h].next {
+		if t := g.held[h].twig; t < known && sc.at[t] > best+s.tol {
+			ask(h)
+		}
+	}
+	return out
+}
+
+// twig returns the twig of the scout's tree's path to v.
+func (s *sweep) twig(sc *scout, g *grove, v int32) int32 {
+	stack := sc.stack[:0]
+	for v != g.source && sc.twigAt[v] != sc.stamp {
+		stack = append(stack, v)
+		v = s.n.src[sc.tree.via[v]]
+	}
+	at := int32(0)
+	if v != g.source {
+		at = sc.twig[v]
+	}
+	for i := len(stack) - 1; i >= 0; i-- {
+		u := stack[i]
+		at = g.sprout(at, sc.tree.via[u], u)
+		sc.twig[u], sc.twigAt[u] = at, sc.stamp
+	}
+	sc.stack = stack
+	return at
+}
+
+// move carries out a proposal as far as it gains at the present prices.
+func (s *sweep) move(g *grove, p proposal) {
+	d := p.demand
+	amount, gain, slope := s.short[d], 1.0, 0.0
+	if !s.refuse {
+		gain = math.Inf(1)
+	}
+	from := int32(0)
+	if p.from >= 0 {
+		from, amount, gain = g.held[p.from].twig, g.held[p.from].rate, 0
+	}
+	if from == p.to && p.from >= 0 || amount <= 0 {
+		return
+	}
+	s.stamp++
+	for t := from; t > 0; t = g.parent[t] {
+		s.mark[g.link[t]] = s.stamp
+	}
+	s.lose, s.win = s.lose[:0], s.win[:0]
+	if p.to < 0 {
+		gain--
+	}
+	for t := p.to; t > 0; t = g.parent[t] {
+		e := g.link[t]
+		if s.mark[e] == s.stamp {
+			s.mark[e] = 0
+			continue
+		}
+		s.win = append(s.win, e)
+		if s.off[e]+s.inv[e]*(s.load[e]+amount) > 0 {
+			gain -= s.price[e]
+			slope += s.inv[e]
+		}
+	}
+	for t := from; t > 0; t = g.parent[t] {
+		if e := g.link[t]; s.mark[e] == s.stamp {
+			s.lose = append(s.lose, e)
+			if s.price[e] > 0 {
+				gain += s.price[e]
+				slope += s.inv[e]
+			}
+		}
+	}
+	if gain <= s.tol {
+		return
+	}
+	if gain < slope*amount {
+		amount = gain / slope
+	}
+	s.moves++
+	for _, e := range s.lose {
+		s.add(e, -amount)
+	}
+	for _, e := range s.win {
+		s.add(e, amount)
+	}
+	crumb := 1e-9 * s.w.mass[d]
+	if p.from < 0 {
+		s.short[d] -= amount
+		if s.short[d] < crumb {
+			s.short[d] = 0
+		}
+	} else if g.held[p.from].rate -= amount; g.held[p.from].rate <= crumb {
+		g.release(&s.head[d], p.from)
+	}
+	if p.to < 0 {
+		s.short[d] += amount
+	} else {
+		g.hold(&s.head[d], p.to, amount)
+	}
+}
+
+func (s *sweep) add(e int32, x float64) {
+	s.load[e] += x
+	s.price[e] = math.Max(0, s.off[e]+s.inv[e]*s.load[e])
+}
+
+// measure sums the loads anew, lest rounding pile up.
+func (s *sweep) measure() {
+	s.overGroves(func(sc *scout, k int) {
+		g := &s.groves[k]
+		at := cleared(sc.at, len(g.parent))
+		sc.at = at
+		for d := s.w.from[k]; d < s.w.from[k+1]; d++ {
+			for h := s.head[d]; h >= 0; h = g.held[h].next {
+				at[g.held[h].twig] += g.held[h].rate
+			}
+		}
+		s.addUp(sc, g, at)
+	})
+	s.gatherLoads(s.load)
+}
+
+// overGroves calls f for every source, in a fixed partition.
+func (s *sweep) overGroves(f func(sc *scout, k int)) {
+	inParallel(scouts, min(workers(), scouts), func(_, i int) {
+		clear(s.scouts[i].load)
+		for k := i; k < len(s.groves); k += scouts {
+			f(s.scouts[i], k)
+		}
+	})
+}
+
+func (s *sweep) gatherLoads(load []float64) {
+	clear(load)
+	for _, sc := range s.scouts {
+		for e, x := range sc.load {
+			load[e] += x
+		}
+	}
+}
