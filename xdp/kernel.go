@@ -261,14 +261,19 @@ func NewWaiter(sockets ...*Socket) (*Waiter, error) {
 	return w, nil
 }
 
+// Also has Wait return when another file can be read, such as an eventfd.
+func (w *Waiter) Also(fd int) { w.fds = append(w.fds, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}) }
+
 // Wait waits until one of the sockets received something, at most timeout
-// (negative: for ever). An interface that vanished is an error.
+// (negative: for ever), which the kernel keeps to the microsecond where the
+// thread's timer slack allows. An interface that vanished is an error.
 func (w *Waiter) Wait(timeout time.Duration) (ready bool, err error) {
-	ms := -1
+	var limit *unix.Timespec
 	if timeout >= 0 {
-		ms = int((timeout + time.Millisecond - 1) / time.Millisecond)
+		t := unix.NsecToTimespec(int64(timeout))
+		limit = &t
 	}
-	n, err := unix.Poll(w.fds, ms)
+	n, err := unix.Ppoll(w.fds, limit, nil)
 	if err != nil && !errors.Is(err, unix.EINTR) {
 		return false, explain("waiting for packets", err)
 	}
