@@ -26,8 +26,11 @@ import (
 //	0            8       16      64
 //	| "DSSNCNT1" | epoch | zeros | slots of 64 bytes …
 //
-//	slot: reservation, the six counters in the order of meter.Counter, zero;
+//	slot: reservation, the six counters in the order of meter.Counter, worker;
 //	64-bit words in the byte order of this machine, each written at once
+//
+// Each worker of the engine has a slot of its own for a reservation, which is a
+// cache line: what a node counted is the sum of them.
 //
 // A slot with reservation zero ends the list. The file belongs to one machine
 // and one epoch; with another epoch it begins anew. Any goroutine may call its
@@ -35,9 +38,15 @@ import (
 type countersFile struct {
 	file *os.File
 
-	mu     sync.Mutex // guards the fields below
-	chunks [][]uint64 // never unmapped: the engine may hold on to its counters
-	slots  map[dssn.ReservationID]int
+	mu      sync.Mutex // guards the fields below
+	chunks  [][]uint64 // never unmapped: the engine may hold on to its counters
+	slots   map[slotKey]int
+	workers int // one more than the highest that has a slot
+}
+
+type slotKey struct {
+	reservation dssn.ReservationID
+	worker      int
 }
 
 const (
@@ -45,10 +54,11 @@ const (
 	slotWords     = 8
 	chunkSlots    = 1024 // 64 KiB, a multiple of every page size in use
 	chunkBytes    = chunkSlots * slotWords * 8
+	ownersBound   = 4096 // more workers than any engine has; a damaged slot names no more
 )
 
-// A slot has room for a counter behind its reservation.
-const _ = uint(slotWords*8 - 8 - unsafe.Sizeof(meter.Counter{}))
+// A slot has room for a counter between its reservation and its worker.
+const _ = uint(slotWords*8 - 16 - unsafe.Sizeof(meter.Counter{}))
 
 // openCounters opens or makes the file of an epoch. What it held of another
 // epoch has been reported under that and is not counted again.
@@ -57,7 +67,7 @@ func openCounters(path, epoch string) (*countersFile, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the counters: %w", err)
 	}
-	c := &countersFile{file: f, slots: map[dssn.ReservationID]int{}}
+	c := &countersFile{file: f, slots: map[slotKey]int{}}
 	want := make([]byte, slotWords*8)
 	copy(want, countersMagic)
 	if raw, err := hex.DecodeString(epoch); err == nil {
@@ -82,7 +92,7 @@ func openCounters(path, epoch string) (*countersFile, error) {
 		if id == 0 {
 			break
 		}
-		c.slots[id] = s
+		c.addLocked(slotKey{id, int(atomic.LoadUint64(c.owner(s)) % ownersBound)}, s)
 	}
 	if err != nil {
 		f.Close()
@@ -123,12 +133,22 @@ func (c *countersFile) counter(s int) *meter.Counter {
 	return (*meter.Counter)(unsafe.Pointer(&c.chunks[s/chunkSlots][s%chunkSlots*slotWords+1]))
 }
 
-// place returns where the counter of a reservation lives, with what it counted
-// before; nil if there is no room on the disk. Engines are given it.
-func (c *countersFile) place(id dssn.ReservationID) *meter.Counter {
+func (c *countersFile) addLocked(k slotKey, s int) {
+	c.slots[k] = s
+	c.workers = max(c.workers, k.worker+1)
+}
+
+// owner returns where slot s says whose it is.
+func (c *countersFile) owner(s int) *uint64 {
+	return &c.chunks[s/chunkSlots][s%chunkSlots*slotWords+slotWords-1]
+}
+
+// place returns where a worker's counter of a reservation lives, with what it
+// counted before; nil if there is no room on the disk. Engines are given it.
+func (c *countersFile) place(id dssn.ReservationID, worker int) *meter.Counter {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if s, ok := c.slots[id]; ok {
+	if s, ok := c.slots[slotKey{id, worker}]; ok {
 		return c.counter(s)
 	}
 	s := len(c.slots) + 1
@@ -137,48 +157,77 @@ func (c *countersFile) place(id dssn.ReservationID) *meter.Counter {
 			return nil
 		}
 	}
-	c.slots[id] = s
-	atomic.StoreUint64(c.word(s), uint64(id))
+	c.addLocked(slotKey{id, worker}, s)
+	atomic.StoreUint64(c.owner(s), uint64(worker))
+	atomic.StoreUint64(c.word(s), uint64(id)) // last: it makes the slot valid
 	return c.counter(s)
 }
 
-// raise brings a counter up to what another witness says.
+// raise brings the count of a reservation up to what another witness says. Call it
+// before an engine counts.
 func (c *countersFile) raise(w southbound.Count) {
-	k := c.place(w.Reservation)
+	k := c.place(w.Reservation, 0)
 	if k == nil {
 		return
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	is := c.sumLocked(w.Reservation)
 	for _, f := range []struct {
-		is *atomic.Uint64
-		at uint64
+		first  *atomic.Uint64
+		is, at uint64
 	}{
-		{&k.SentPackets, w.SentPackets}, {&k.SentBytes, w.SentBytes}, {&k.PolicedPackets, w.PolicedPackets},
-		{&k.PolicedBytes, w.PolicedBytes}, {&k.ReceivedPackets, w.ReceivedPackets}, {&k.ReceivedBytes, w.ReceivedBytes},
+		{&k.SentPackets, is.SentPackets, w.SentPackets}, {&k.SentBytes, is.SentBytes, w.SentBytes},
+		{&k.PolicedPackets, is.PolicedPackets, w.PolicedPackets}, {&k.PolicedBytes, is.PolicedBytes, w.PolicedBytes},
+		{&k.ReceivedPackets, is.ReceivedPackets, w.ReceivedPackets}, {&k.ReceivedBytes, is.ReceivedBytes, w.ReceivedBytes},
 	} {
-		if f.is.Load() < f.at {
-			f.is.Store(f.at)
+		if f.is < f.at {
+			f.first.Add(f.at - f.is)
 		}
 	}
 }
 
-// list returns every count, in no order.
+// list returns the count of every reservation, of all workers together, in no
+// order.
 func (c *countersFile) list() []southbound.Count {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	out := make([]southbound.Count, 0, len(c.slots))
-	for id, s := range c.slots {
-		k := c.counter(s)
-		out = append(out, southbound.Count{
-			Reservation:     id,
-			SentPackets:     k.SentPackets.Load(),
-			SentBytes:       k.SentBytes.Load(),
-			PolicedPackets:  k.PolicedPackets.Load(),
-			PolicedBytes:    k.PolicedBytes.Load(),
-			ReceivedPackets: k.ReceivedPackets.Load(),
-			ReceivedBytes:   k.ReceivedBytes.Load(),
-		})
+	var out []southbound.Count
+	for key := range c.slots {
+		if key.worker == c.firstLocked(key.reservation) {
+			out = append(out, c.sumLocked(key.reservation))
+		}
 	}
 	return out
+}
+
+// firstLocked is the lowest worker that has a slot for a reservation.
+func (c *countersFile) firstLocked(id dssn.ReservationID) int {
+	for w := range c.workers {
+		if _, ok := c.slots[slotKey{id, w}]; ok {
+			return w
+		}
+	}
+	return -1
+}
+
+// sumLocked adds up what all workers counted of a reservation.
+func (c *countersFile) sumLocked(id dssn.ReservationID) southbound.Count {
+	sum := southbound.Count{Reservation: id}
+	for w := range c.workers {
+		s, ok := c.slots[slotKey{id, w}]
+		if !ok {
+			continue
+		}
+		k := c.counter(s)
+		sum.SentPackets += k.SentPackets.Load()
+		sum.SentBytes += k.SentBytes.Load()
+		sum.PolicedPackets += k.PolicedPackets.Load()
+		sum.PolicedBytes += k.PolicedBytes.Load()
+		sum.ReceivedPackets += k.ReceivedPackets.Load()
+		sum.ReceivedBytes += k.ReceivedBytes.Load()
+	}
+	return sum
 }
 
 // close closes the file; what is mapped stays.

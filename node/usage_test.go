@@ -32,18 +32,18 @@ func TestCountsGoOnAfterAKill(t *testing.T) {
 	dir := t.TempDir()
 	now := time.Unix(1e9, 0)
 	u := openUsage(t, dir)
-	u.counters.place(5).SentPackets.Add(10)
-	u.counters.place(5).SentBytes.Add(1000)
+	u.counters.place(5, 0).SentPackets.Add(10)
+	u.counters.place(5, 0).SentBytes.Add(1000)
 	first, err := u.report(now)
 	if err != nil || first == nil {
 		t.Fatal(first, err)
 	}
 	// Counted after the save and before the kill.
-	u.counters.place(5).SentBytes.Add(500)
-	u.counters.place(6).ReceivedBytes.Add(7)
+	u.counters.place(5, 0).SentBytes.Add(500)
+	u.counters.place(6, 0).ReceivedBytes.Add(7)
 
 	u = openUsage(t, dir) // another process
-	u.counters.place(5).SentBytes.Add(1)
+	u.counters.place(5, 0).SentBytes.Add(1)
 	second, err := u.report(now)
 	if err != nil {
 		t.Fatal(err)
@@ -60,7 +60,7 @@ func TestCountsGoOnAfterAKill(t *testing.T) {
 func TestLostCountersComeFromTheUsageFile(t *testing.T) {
 	dir := t.TempDir()
 	u := openUsage(t, dir)
-	u.counters.place(5).SentBytes.Add(1000)
+	u.counters.place(5, 0).SentBytes.Add(1000)
 	if _, err := u.report(time.Unix(1e9, 0)); err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func TestLostCountersComeFromTheUsageFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	u = openUsage(t, dir)
-	if got := u.counters.place(5).SentBytes.Load(); got != 1000 {
+	if got := u.counters.place(5, 0).SentBytes.Load(); got != 1000 {
 		t.Errorf("%d bytes counted, want the 1000 that were reported", got)
 	}
 }
@@ -76,7 +76,7 @@ func TestLostCountersComeFromTheUsageFile(t *testing.T) {
 func TestALostUsageFileBeginsAnEpochWithoutCountingTwice(t *testing.T) {
 	dir := t.TempDir()
 	u := openUsage(t, dir)
-	u.counters.place(5).SentBytes.Add(1000)
+	u.counters.place(5, 0).SentBytes.Add(1000)
 	first, err := u.report(time.Unix(1e9, 0))
 	if err != nil {
 		t.Fatal(err)
@@ -85,7 +85,7 @@ func TestALostUsageFileBeginsAnEpochWithoutCountingTwice(t *testing.T) {
 		t.Fatal(err)
 	}
 	u = openUsage(t, dir)
-	u.counters.place(5).SentBytes.Add(3)
+	u.counters.place(5, 0).SentBytes.Add(3)
 	second, err := u.report(time.Unix(1e9, 0))
 	if err != nil {
 		t.Fatal(err)
@@ -100,7 +100,7 @@ func TestALostUsageFileBeginsAnEpochWithoutCountingTwice(t *testing.T) {
 
 func TestNothingIsReportedThatIsNotKept(t *testing.T) {
 	u := openUsage(t, t.TempDir())
-	u.counters.place(5).SentBytes.Add(1000)
+	u.counters.place(5, 0).SentBytes.Add(1000)
 	u.save = func(*usageFile) error { return syscall.ENOSPC }
 	if r, err := u.report(time.Unix(1e9, 0)); r != nil || err == nil {
 		t.Errorf("with a full disk the report is %+v, %v", r, err)
@@ -110,7 +110,7 @@ func TestNothingIsReportedThatIsNotKept(t *testing.T) {
 func TestAReportIsRepeatedUntilItIsAcknowledged(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	u := openUsage(t, t.TempDir())
-	u.counters.place(5).SentBytes.Add(1000)
+	u.counters.place(5, 0).SentBytes.Add(1000)
 	u.delivered(southbound.Delivery{Transfer: "t", ContentBytes: 10, Done: true})
 	first, _ := u.report(now)
 	again, _ := u.report(now)
@@ -142,7 +142,7 @@ func TestCountersGrow(t *testing.T) {
 		return c
 	}
 	c := open("0123456789abcdef")
-	first := c.place(1)
+	first := c.place(1, 0)
 	want := map[dssn.ReservationID]southbound.Count{}
 	for i := range 3 * chunkSlots {
 		w := southbound.Count{Reservation: dssn.ReservationID(i + 1), SentPackets: uint64(i), SentBytes: 2, PolicedPackets: 3, PolicedBytes: 4,
@@ -150,9 +150,16 @@ func TestCountersGrow(t *testing.T) {
 		want[w.Reservation] = w
 		c.raise(w)
 	}
-	if c.place(1) != first {
+	if c.place(1, 0) != first {
 		t.Error("a counter moved when the file grew")
 	}
+	// Other workers have slots of their own, and what is counted is the sum.
+	c.place(2, 1).SentBytes.Add(40)
+	c.place(2, 7).SentBytes.Add(500)
+	c.raise(southbound.Count{Reservation: 2, SentBytes: 541})
+	w := want[2]
+	w.SentBytes = 542
+	want[2] = w
 	// Not closed: as after a kill.
 	got := map[dssn.ReservationID]southbound.Count{}
 	for _, w := range open("0123456789abcdef").list() {

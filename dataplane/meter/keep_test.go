@@ -12,13 +12,13 @@ func TestCountersGoOnWhereTheyWereKept(t *testing.T) {
 	kept := map[dssn.ReservationID]*Counter{1: new(Counter)}
 	kept[1].SentBytes.Store(1000)
 	asked := 0
-	r := NewRegistry()
-	r.KeepIn(func(id dssn.ReservationID) *Counter { asked++; return kept[id] })
+	r := NewRegistry(1)
+	r.KeepIn(func(id dssn.ReservationID, _ int) *Counter { asked++; return kept[id] })
 	all := netip.MustParsePrefix("::/0")
 	tables := []dataplane.Meter{{Reservation: 1, From: all, To: all}, {Reservation: 2, From: all, To: all}}
 	for range 2 {
-		for _, m := range r.Compile(tables).All {
-			m.Counter.SentBytes.Add(1)
+		for _, m := range r.Compile(0, tables).All {
+			m.Shares[0].Counter.SentBytes.Add(1)
 		}
 	}
 	if asked != 2 {

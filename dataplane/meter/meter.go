@@ -1,9 +1,11 @@
 // Package meter says to which reservation a packet belongs, polices it and
 // counts it.
 //
-// A Registry lives as long as its engine and remembers counts and buckets by
+// A Registry lives as long as its engine and remembers counts and tokens by
 // reservation; a Set is what one Tables compiles to, immutable, and read
-// without a lock. The package parses no packets and reads no clock.
+// without a lock. Each worker has a Share of every meter: counters that nobody
+// else writes, and tokens from the meter's Pool. The package parses no packets
+// and reads no clock.
 package meter
 
 import (
@@ -12,14 +14,15 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"dssn"
 	"dssn/dataplane"
 	"dssn/dataplane/fib"
 )
 
-// Counter counts one reservation's packets. Its fields only grow. Any goroutine
-// may add to it and read it.
+// Counter counts one reservation's packets at one worker. Its fields only grow.
+// The worker adds to it, anybody reads it.
 type Counter struct {
 	SentPackets, SentBytes         atomic.Uint64
 	PolicedPackets, PolicedBytes   atomic.Uint64
@@ -28,59 +31,70 @@ type Counter struct {
 
 // Meter is one compiled dataplane.Meter.
 type Meter struct {
-	// Counter is shared by all meters of the reservation.
-	Counter *Counter
-	// Bucket belongs to the goroutine that sends. It is shared with the same
-	// meter of earlier and later tables.
-	Bucket *Bucket
-	// Rate and Burst are what this generation gives the bucket; the sender
-	// calls Bucket.Set with them when it first sees this generation.
+	// Shares are the workers', by their numbers. They are the same in earlier and
+	// later tables.
+	Shares []*Share
+	// Rate and Burst are this generation's, for people to see.
 	Rate  dssn.Bandwidth
 	Burst dssn.ByteCount
 
 	from, to netip.Prefix
 }
 
-// Registry remembers counters and buckets across generations.
+// Registry remembers counters and tokens across generations.
 type Registry struct {
-	mu       sync.Mutex
-	counters map[dssn.ReservationID]*Counter
-	order    []dssn.ReservationID // as first seen
-	buckets  map[bucketKey]*Bucket
-	place    func(dssn.ReservationID) *Counter
+	workers int
+	place   func(dssn.ReservationID, int) *Counter
+
+	mu       sync.Mutex                        // guards what follows
+	counters map[dssn.ReservationID][]*Counter // by worker
+	order    []dssn.ReservationID              // as first seen
+	tokens   map[meterKey]*tokens
 }
 
-type bucketKey struct {
+// tokens are a meter's, across generations.
+type tokens struct {
+	pool   Pool
+	shares []*Share
+}
+
+// lonely is a counter on the heap that shares its cache line with no other.
+type lonely struct {
+	Counter
+	_ [128 - 6*8]byte
+}
+
+type meterKey struct {
 	reservation dssn.ReservationID
 	from, to    netip.Prefix
 }
 
-// NewRegistry returns an empty registry.
-func NewRegistry() *Registry {
-	return &Registry{counters: map[dssn.ReservationID]*Counter{}, buckets: map[bucketKey]*Bucket{}}
+// NewRegistry returns an empty registry for so many workers.
+func NewRegistry(workers int) *Registry {
+	return &Registry{workers: workers, counters: map[dssn.ReservationID][]*Counter{}, tokens: map[meterKey]*tokens{}}
 }
 
-// KeepIn makes place say where the counter of a reservation lives: in memory that
-// outlives the process, for example, with what it counted before. place is called
-// once for each reservation; nil from it, or a nil place, means on the heap. Call
-// KeepIn before the first Compile.
-func (r *Registry) KeepIn(place func(dssn.ReservationID) *Counter) { r.place = place }
+// KeepIn makes place say where a worker's counter of a reservation lives: in memory
+// that outlives the process, for example, with what it counted before. place is
+// called once for each; nil from it, or a nil place, means on the heap. Call KeepIn
+// before the first Compile.
+func (r *Registry) KeepIn(place func(dssn.ReservationID, int) *Counter) { r.place = place }
 
 // Counts appends one Count per reservation ever metered.
 func (r *Registry) Counts(dst []dataplane.Count) []dataplane.Count {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, id := range r.order {
-		c := r.counters[id]
-		dst = append(dst, dataplane.Count{
-			Reservation:     id,
-			SentPackets:     c.SentPackets.Load(),
-			SentBytes:       c.SentBytes.Load(),
-			PolicedPackets:  c.PolicedPackets.Load(),
-			PolicedBytes:    c.PolicedBytes.Load(),
-			ReceivedPackets: c.ReceivedPackets.Load(),
-			ReceivedBytes:   c.ReceivedBytes.Load(),
-		})
+		sum := dataplane.Count{Reservation: id}
+		for _, c := range r.counters[id] {
+			sum.SentPackets += c.SentPackets.Load()
+			sum.SentBytes += c.SentBytes.Load()
+			sum.PolicedPackets += c.PolicedPackets.Load()
+			sum.PolicedBytes += c.PolicedBytes.Load()
+			sum.ReceivedPackets += c.ReceivedPackets.Load()
+			sum.ReceivedBytes += c.ReceivedBytes.Load()
+		}
+		dst = append(dst, sum)
 	}
 	return dst
 }
@@ -97,37 +111,31 @@ type Set struct {
 // candidates are the meters of a destination, best first.
 type candidates struct{ list []*Meter }
 
-// Compile builds the set of one generation. Buckets of meters that left are
-// forgotten; counters never are. The tables must have passed Check.
-func (r *Registry) Compile(meters []dataplane.Meter) *Set {
+// Compile builds the set of one generation and puts its rates in force from now on.
+// Tokens of meters that left are forgotten; counters never are. The tables must
+// have passed Check. Now is a reading of the clock that the workers draw by.
+func (r *Registry) Compile(now time.Duration, meters []dataplane.Meter) *Set {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := &Set{All: make([]*Meter, 0, len(meters))}
 	own := make(map[netip.Prefix][]*Meter)
-	buckets := make(map[bucketKey]*Bucket, len(meters))
+	kept := make(map[meterKey]*tokens, len(meters))
 	for _, m := range meters {
-		key := bucketKey{m.Reservation, m.From.Masked(), m.To.Masked()}
-		b := r.buckets[key]
-		if b == nil {
-			b = new(Bucket)
-		}
-		buckets[key] = b
-		c := r.counters[m.Reservation]
-		if c == nil {
-			if r.place != nil {
-				c = r.place(m.Reservation)
+		key := meterKey{m.Reservation, m.From.Masked(), m.To.Masked()}
+		k := r.tokens[key]
+		if k == nil {
+			k = new(tokens)
+			for _, c := range r.countersLocked(m.Reservation) {
+				k.shares = append(k.shares, &Share{Counter: c, pool: &k.pool})
 			}
-			if c == nil {
-				c = new(Counter)
-			}
-			r.counters[m.Reservation] = c
-			r.order = append(r.order, m.Reservation)
 		}
-		compiled := &Meter{Counter: c, Bucket: b, Rate: m.Rate, Burst: m.Burst, from: key.from, to: key.to}
+		kept[key] = k
+		k.pool.set(now, m.Rate, m.Burst, r.workers)
+		compiled := &Meter{Shares: k.shares, Rate: m.Rate, Burst: m.Burst, from: key.from, to: key.to}
 		s.All = append(s.All, compiled)
 		own[key.to] = append(own[key.to], compiled)
 	}
-	r.buckets = buckets
+	r.tokens = kept
 
 	entries := make([]fib.Entry[[]*Meter], 0, len(own))
 	for to, list := range own {
@@ -145,6 +153,24 @@ func (r *Registry) Compile(meters []dataplane.Meter) *Set {
 	}
 	s.byTo = fib.New(compiled)
 	return s
+}
+
+// countersLocked returns a reservation's counters, by worker.
+func (r *Registry) countersLocked(id dssn.ReservationID) []*Counter {
+	if r.counters[id] == nil {
+		for w := range r.workers {
+			var c *Counter
+			if r.place != nil {
+				c = r.place(id, w)
+			}
+			if c == nil {
+				c = &new(lonely).Counter
+			}
+			r.counters[id] = append(r.counters[id], c)
+		}
+		r.order = append(r.order, id)
+	}
+	return r.counters[id]
 }
 
 // Find returns the meter of a packet from src to dst, nil if it belongs to none.

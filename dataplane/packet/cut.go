@@ -83,6 +83,14 @@ func (c *Cut) Len(i int) int {
 	return c.head + min(c.size, len(c.packet)-c.head-i*c.size)
 }
 
+// Total returns the length of all segments together.
+func (c *Cut) Total() (n int) {
+	for i := range c.Segments {
+		n += c.Len(i)
+	}
+	return n
+}
+
 // Write puts segment i, whole with its lengths, sequence number, flags and
 // checksums, at the beginning of dst, which must have Len(i) bytes.
 func (c *Cut) Write(dst []byte, i int) {

@@ -8,10 +8,21 @@ import (
 	"dssn/dataplane"
 )
 
-// Peer is the other side of a tunnel, as a worker sees it. The worker owns it;
-// others read the atomic fields.
+// Lanes are all ways to one peer, for routes to lead to: between native nodes one
+// for each pair of workers, to a stock peer one. Each is a Peer of its own, with
+// its own sessions, counters and replay windows, so that workers share nothing.
+// A Lanes value is immutable once it is in tables.
+type Lanes struct {
+	Key dataplane.Key
+	By  [][]*Peer // by the number of the worker that owns them
+}
+
+// Peer is the other side of a tunnel by one lane, as a worker sees it. The worker
+// owns it; others read the atomic fields.
 type Peer struct {
 	Key dataplane.Key
+	// Lane is the number of the lane, Worker that of its owner.
+	Lane, Worker int
 	// Endpoint is where sealed packets go; invalid while unknown. Others read
 	// it through Where.
 	Endpoint netip.AddrPort

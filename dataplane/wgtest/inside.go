@@ -16,13 +16,12 @@ import (
 )
 
 // inside stands between the TUN and the device. The device calls Read from one
-// goroutine, which therefore owns the buckets, and Write from one goroutine
+// goroutine, which therefore owns the tokens, and Write from one goroutine
 // for each peer, which only count.
 type inside struct {
 	tun.Device
 	tables atomic.Pointer[tables]
-	seen   *tables   // whose rates are in the buckets; only Read uses it
-	begun  time.Time // the beginning of the buckets' clock
+	begun  time.Time // the beginning of the meters' clock
 	events chan tun.Event
 	quit   chan struct{}
 	once   sync.Once
@@ -37,14 +36,14 @@ type tables struct {
 	peers  *fib.Table[struct{}]
 }
 
-func compile(t *dataplane.Tables, r *meter.Registry) *tables {
+func (i *inside) compile(t *dataplane.Tables, r *meter.Registry) *tables {
 	var allowed []fib.Entry[struct{}]
 	for _, p := range t.Peers {
 		for _, a := range p.Allowed {
 			allowed = append(allowed, fib.Entry[struct{}]{Prefix: a})
 		}
 	}
-	return &tables{meters: r.Compile(t.Meters), peers: fib.New(allowed)}
+	return &tables{meters: r.Compile(time.Since(i.begun), t.Meters), peers: fib.New(allowed)}
 }
 
 func newInside(link tun.Device) *inside {
@@ -75,12 +74,6 @@ func (i *inside) Read(bufs [][]byte, sizes []int, offset int) (int, error) {
 // returns how many may. The clock and the tables are read once.
 func (i *inside) admit(bufs [][]byte, sizes []int, offset int) int {
 	t := i.tables.Load()
-	if t != i.seen {
-		for _, m := range t.meters.All {
-			m.Bucket.Set(m.Rate, m.Burst)
-		}
-		i.seen = t
-	}
 	now := time.Since(i.begun)
 	var last struct { // the flow before this packet's; flows come in runs
 		src, dst netip.Addr
@@ -101,9 +94,6 @@ func (i *inside) admit(bufs [][]byte, sizes []int, offset int) int {
 			last.src, last.dst = src, dst
 			last.meter = t.meters.Find(src, dst)
 			_, last.peer = t.peers.Lookup(dst)
-			if last.meter != nil {
-				last.meter.Bucket.Refill(now)
-			}
 		}
 		switch {
 		case !last.peer:
@@ -112,7 +102,7 @@ func (i *inside) admit(bufs [][]byte, sizes []int, offset int) int {
 		case last.meter == nil:
 			i.noMeter.Add(1)
 			continue
-		case !last.meter.Bucket.Take(sizes[k]):
+		case !take(last.meter.Shares[0], now, sizes[k]):
 			i.policed.Add(1)
 			policed.add(sizes[k])
 			continue
@@ -126,6 +116,12 @@ func (i *inside) admit(bufs [][]byte, sizes []int, offset int) int {
 	sent.flush(last.meter, addSent)
 	policed.flush(last.meter, addPoliced)
 	return passed
+}
+
+func take(s *meter.Share, now time.Duration, n int) bool {
+	s.Fill(now, n)
+	defer s.Settle()
+	return s.Take(n)
 }
 
 // Write counts the packets that leave the network here and hands them to the TUN.
@@ -156,7 +152,7 @@ func (r *run) add(n int) { r.packets++; r.bytes += uint64(n) }
 
 func (r *run) flush(m *meter.Meter, add func(*meter.Counter, run)) {
 	if r.packets > 0 && m != nil {
-		add(m.Counter, *r)
+		add(m.Shares[0].Counter, *r)
 	}
 	*r = run{}
 }

@@ -36,7 +36,7 @@ type Options struct {
 	ListenPort uint16
 	// Counters says where the counter of a reservation lives; see
 	// meter.Registry.KeepIn. Nil means on the heap.
-	Counters func(dssn.ReservationID) *meter.Counter
+	Counters func(dssn.ReservationID, int) *meter.Counter
 	// Logger hears what the device has to say; nil means nobody.
 	Logger *slog.Logger
 }
@@ -83,7 +83,7 @@ func Open(o Options) (*Engine, error) {
 		name:     name,
 		offload:  link.BatchSize() > 1,
 		mtu:      o.MTU,
-		registry: meter.NewRegistry(),
+		registry: meter.NewRegistry(1),
 		tables:   &dataplane.Tables{},
 	}
 	e.registry.KeepIn(o.Counters)
@@ -142,7 +142,7 @@ func (e *Engine) Publish(t *dataplane.Tables) error {
 		e.set(left)
 		return fmt.Errorf("publish tables %d on %s: %w", t.Generation, e.name, err)
 	}
-	e.inside.publish(compile(t, e.registry))
+	e.inside.publish(e.inside.compile(t, e.registry))
 	e.tables = t
 	if err := e.set(leaves); err != nil {
 		return fmt.Errorf("remove what tables %d no longer hold from %s: %w", t.Generation, e.name, err)

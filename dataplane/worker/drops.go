@@ -14,6 +14,7 @@ const (
 	dropUnknown Verdict = iota
 	dropMalformed
 	dropNoPeer
+	dropNoLane
 	dropNoMeter
 	dropPoliced
 	dropNoSession
@@ -37,6 +38,7 @@ var verdictNames = [verdicts]string{
 	dropNoPeer:     dataplane.DropNoPeer,
 	dropNoMeter:    dataplane.DropNoMeter,
 	dropPoliced:    dataplane.DropPoliced,
+	dropNoLane:     "no_lane",      // inside→tunnel: the peer's only lane is another worker's
 	dropNoSession:  "no_session",   // inside→tunnel: too many wait for a handshake, or it failed
 	dropNoEndpoint: "no_endpoint",  // inside→tunnel: nobody knows where the peer is
 	dropSend:       "send_failed",  // inside→tunnel: the outside port did not take it

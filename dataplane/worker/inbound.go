@@ -124,13 +124,11 @@ func (w *Worker) accept(t *Tables, job *aead.Job, in *incoming) (Verdict, bool) 
 		w.settle()
 		*f = flow{tables: t, src: src, dst: dst}
 		if t.Routes != nil {
-			f.peer, _ = t.Routes.Lookup(src)
+			f.lanes, _ = t.Routes.Lookup(src)
 		}
-		if t.Meters != nil {
-			f.meter = t.Meters.Find(src, dst)
-		}
+		w.account(t, f)
 	}
-	if f.peer != p {
+	if f.lanes == nil || f.lanes.Key != p.Key {
 		return dropBadSource, false
 	}
 	w.count.add(n)
@@ -143,9 +141,9 @@ func (w *Worker) accept(t *Tables, job *aead.Job, in *incoming) (Verdict, bool) 
 
 // settle adds what the current flow received to its meter.
 func (w *Worker) settle() {
-	if m := w.inFlow.meter; m != nil && w.count.packets > 0 {
-		m.Counter.ReceivedPackets.Add(w.count.packets)
-		m.Counter.ReceivedBytes.Add(w.count.bytes)
+	if s := w.inFlow.share; s != nil && w.count.packets > 0 {
+		s.Counter.ReceivedPackets.Add(w.count.packets)
+		s.Counter.ReceivedBytes.Add(w.count.bytes)
 	}
 	w.count = tally{}
 }
@@ -167,9 +165,19 @@ func (w *Worker) deliver() {
 func (w *Worker) route(t *Tables, f *flow, src, dst netip.Addr) {
 	*f = flow{tables: t, src: src, dst: dst}
 	if t.Routes != nil {
-		f.peer, _ = t.Routes.Lookup(dst)
+		if f.lanes, _ = t.Routes.Lookup(dst); f.lanes != nil {
+			f.own = f.lanes.By[w.number]
+		}
 	}
-	if t.Meters != nil {
-		f.meter = t.Meters.Find(src, dst)
+	w.account(t, f)
+}
+
+// account fills f with whose meter its packets are on.
+func (w *Worker) account(t *Tables, f *flow) {
+	if t.Meters == nil {
+		return
+	}
+	if f.meter = t.Meters.Find(f.src, f.dst); f.meter != nil {
+		f.share = f.meter.Shares[w.number]
 	}
 }

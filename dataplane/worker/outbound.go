@@ -43,44 +43,59 @@ func (w *Worker) enter(t *Tables, p []byte, o packet.Offload) {
 	}
 	c := &w.cut
 	switch {
-	case f.peer == nil:
+	case f.lanes == nil:
 		w.drops.add(dropNoPeer, c.Segments)
+		return
+	case len(f.own) == 0:
+		w.drops.add(dropNoLane, c.Segments)
 		return
 	case f.meter == nil && t.Meters != nil:
 		w.drops.add(dropNoMeter, c.Segments)
 		return
 	}
-	if f.meter != nil {
-		f.meter.Bucket.Refill(w.now)
+	if f.share != nil && f.share.Fill(w.now, c.Total()) {
+		w.holding = append(w.holding, f.share)
 	}
-	s := f.peer.Current
+	peer := f.lane(p)
+	s := peer.Current
 	usable := s != nil && s.Usable(w.now)
 	if usable && s.Old(w.now) {
-		w.want(f.peer)
+		w.want(peer)
 	}
 	var sent, policed tally
 	for i := range c.Segments {
 		n := c.Len(i)
-		if f.meter != nil && !f.meter.Bucket.Take(n) {
+		if f.share != nil && !f.share.Take(n) {
 			policed.add(n)
 			continue
 		}
 		sent.add(n)
 		if !usable {
-			w.wait(f.peer, i)
+			w.wait(peer, i)
 			continue
 		}
 		c.Write(w.place(s, n), i)
 	}
-	if f.meter != nil {
-		f.meter.Counter.SentPackets.Add(sent.packets)
-		f.meter.Counter.SentBytes.Add(sent.bytes)
+	if f.share != nil {
+		f.share.Settle()
+		k := f.share.Counter
+		k.SentPackets.Add(sent.packets)
+		k.SentBytes.Add(sent.bytes)
 		if policed.packets > 0 {
-			f.meter.Counter.PolicedPackets.Add(policed.packets)
-			f.meter.Counter.PolicedBytes.Add(policed.bytes)
+			k.PolicedPackets.Add(policed.packets)
+			k.PolicedBytes.Add(policed.bytes)
 			w.drops.add(dropPoliced, int(policed.packets))
 		}
 	}
+}
+
+// rest gives back the tokens that are left: there is nothing to send now.
+func (w *Worker) rest() {
+	for i, s := range w.holding {
+		s.Return()
+		w.holding[i] = nil
+	}
+	w.holding = w.holding[:0]
 }
 
 // place makes room for a packet of n bytes in out, already padded and with its

@@ -5,13 +5,14 @@ import (
 
 	"dssn/dataplane/fib"
 	"dssn/dataplane/meter"
+	"dssn/dataplane/packet"
 	"dssn/dataplane/session"
 )
 
 // Tables are what packets are decided by, immutable once published.
 type Tables struct {
 	// Routes lead inside addresses to peers, and say which sources a peer may use.
-	Routes *fib.Table[*session.Peer]
+	Routes *fib.Table[*session.Lanes]
 	// Meters police and count. Nil lets everything pass uncounted: a plain
 	// WireGuard interface.
 	Meters *meter.Set
@@ -25,12 +26,23 @@ type Tables struct {
 type flow struct {
 	tables   *Tables
 	src, dst netip.Addr
-	peer     *session.Peer
+	lanes    *session.Lanes
+	own      []*session.Peer // the lanes that are this worker's
 	meter    *meter.Meter
+	share    *meter.Share // this worker's of meter
 }
 
 func (f *flow) is(t *Tables, src, dst netip.Addr) bool {
 	return f.tables == t && f.src == src && f.dst == dst
+}
+
+// lane returns where packet p of this flow goes: all packets between the same two
+// addresses and ports by the same lane, so that their order is kept.
+func (f *flow) lane(p []byte) *session.Peer {
+	if len(f.own) == 1 {
+		return f.own[0]
+	}
+	return f.own[packet.FlowHash(p)%uint32(len(f.own))]
 }
 
 // tally sums what one flow did, so that counters are touched once a run.

@@ -34,11 +34,16 @@ func (w *Worker) TraceInside(p []byte) (steps []Step) {
 	say("parse", "%v → %v, %d bytes", src, dst, n)
 	var f flow
 	w.route(t, &f, src, dst)
-	if f.peer == nil {
+	if f.lanes == nil {
 		say("route", "no peer's allowed prefixes hold %v", dst)
 		return drop(dropNoPeer)
 	}
-	say("route", "peer %v at %v", f.peer.Key, f.peer.Endpoint)
+	if len(f.own) == 0 {
+		say("route", "peer %v, whose lanes belong to other workers than %d", f.lanes.Key, w.number)
+		return drop(dropNoLane)
+	}
+	peer := f.lane(p)
+	say("route", "peer %v at %v, lane %d of worker %d", peer.Key, peer.Endpoint, peer.Lane, w.number)
 	switch {
 	case t.Meters == nil:
 		say("police", "this interface has no meters: everything passes")
@@ -51,14 +56,14 @@ func (w *Worker) TraceInside(p []byte) (steps []Step) {
 			return drop(dropPoliced)
 		}
 	}
-	s := f.peer.Current
+	s := peer.Current
 	if s == nil || !s.Usable(w.now) {
-		say("seal", "no session: the packet waits (%d do) and a handshake begins", len(f.peer.Waiting))
+		say("seal", "no session: the packet waits (%d do) and a handshake begins", len(peer.Waiting))
 		say("verdict", "wait")
 		return steps
 	}
 	say("seal", "session %08x, counter %d, %v old, %v", s.Remote, s.Counter, w.now-s.Created, s.Send.Suite())
-	if !f.peer.Endpoint.IsValid() {
+	if !peer.Endpoint.IsValid() {
 		say("send", "nobody knows where the peer is")
 		return drop(dropNoEndpoint)
 	}
@@ -66,7 +71,7 @@ func (w *Worker) TraceInside(p []byte) (steps []Step) {
 	if n <= t.MTU && padded > t.MTU {
 		padded = t.MTU
 	}
-	say("send", "%d bytes of UDP to %v", padded+session.Overhead, f.peer.Endpoint)
+	say("send", "%d bytes of UDP to %v", padded+session.Overhead, peer.Endpoint)
 	say("verdict", "send")
 	return steps
 }
@@ -124,11 +129,11 @@ func (w *Worker) TraceOutside(b []byte) (steps []Step) {
 	}
 	say("open", "%v → %v, %d bytes", src, dst, n)
 	t := w.tables.Load()
-	var from *session.Peer
+	var from *session.Lanes
 	if t.Routes != nil {
 		from, _ = t.Routes.Lookup(src)
 	}
-	if from != s.Peer {
+	if from == nil || from.Key != s.Peer.Key {
 		say("source", "%v may not come from this peer", src)
 		return drop(dropBadSource)
 	}

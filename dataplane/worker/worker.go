@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"dssn/dataplane/aead"
+	"dssn/dataplane/meter"
 	"dssn/dataplane/packet"
 	"dssn/dataplane/session"
 )
@@ -38,6 +39,8 @@ type Control interface {
 
 // Options describe a worker. All fields are required.
 type Options struct {
+	// Number tells the workers of an engine apart, from 0.
+	Number  int
 	Inside  Inside
 	Outside Outside
 	Control Control
@@ -49,6 +52,7 @@ type Options struct {
 // Worker is a packet loop's state. Its methods belong to the goroutine that
 // polls, but for Publish, Do and Drops.
 type Worker struct {
+	number  int
 	inside  Inside
 	outside Outside
 	control Control
@@ -65,7 +69,8 @@ type Worker struct {
 
 	now      time.Duration
 	sessions map[uint32]*session.Session
-	rates    *Tables // whose rates are in the buckets
+	seen     *Tables        // of the flows that are remembered
+	holding  []*meter.Share // with tokens that are not used yet
 
 	// Outbound.
 	in      []byte // one inside packet as received
@@ -106,7 +111,7 @@ type incoming struct {
 // New returns a worker with empty tables.
 func New(o Options) *Worker {
 	w := &Worker{
-		inside: o.Inside, outside: o.Outside, control: o.Control, wake: o.Wake,
+		number: o.Number, inside: o.Inside, outside: o.Outside, control: o.Control, wake: o.Wake,
 		sessions: make(map[uint32]*session.Session),
 		in:       make([]byte, MaxPacket+packet.OffloadLen),
 		out:      make([]byte, outLen),
@@ -116,6 +121,7 @@ func New(o Options) *Worker {
 		slots:    make([]Datagrams, slots),
 		opened:   make([]incoming, 0, 1024),
 		opens:    make([]aead.Job, 0, 1024),
+		holding:  make([]*meter.Share, 0, 256),
 	}
 	w.join.Parts = make([][]byte, 0, 128)
 	for i := range w.slotBuf {
@@ -155,10 +161,13 @@ func (w *Worker) Poll(now time.Duration) (busy bool, err error) {
 		w.answer()
 	}
 	t := w.tables.Load()
-	if t != w.rates {
-		w.setRates(t)
+	if t != w.seen {
+		w.seen, w.outFlow, w.inFlow = t, flow{}, flow{}
 	}
 	sent, err := w.outbound(t)
+	if !sent {
+		w.rest()
+	}
 	received := w.inbound(t)
 	return sent || received, err
 }
@@ -172,14 +181,4 @@ func (w *Worker) answer() {
 	for _, f := range calls {
 		f()
 	}
-}
-
-func (w *Worker) setRates(t *Tables) {
-	if t.Meters != nil {
-		for _, m := range t.Meters.All {
-			m.Bucket.Set(m.Rate, m.Burst)
-		}
-	}
-	w.rates = t
-	w.outFlow, w.inFlow = flow{}, flow{}
 }

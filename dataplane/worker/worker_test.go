@@ -55,18 +55,23 @@ const t0 = time.Second
 // newNode makes the end that a is; b is the other.
 func newNode(t testing.TB, suite aead.Suite, a, b netip.Addr, wanOther netip.AddrPort, rate dssn.Bandwidth) *node {
 	t.Helper()
-	n := &node{inside: &porttest.Inside{}, outside: &porttest.Outside{}, registry: meter.NewRegistry()}
+	n := &node{inside: &porttest.Inside{}, outside: &porttest.Outside{}, registry: meter.NewRegistry(1)}
 	n.Worker = worker.New(worker.Options{Inside: n.inside, Outside: n.outside, Control: n, Wake: func() {}})
 	n.peer = &session.Peer{Key: dataplane.Key{1}}
 	n.peer.MoveTo(wanOther)
 	all := netip.MustParsePrefix("3fff:d55::/32")
 	n.Publish(&worker.Tables{
-		Routes: fib.New([]fib.Entry[*session.Peer]{{Prefix: netip.PrefixFrom(b, 128), Value: n.peer}}),
-		Meters: n.registry.Compile([]dataplane.Meter{{Reservation: 1, From: all, To: all, Rate: rate, Burst: 1 << 30}}),
+		Routes: fib.New([]fib.Entry[*session.Lanes]{{Prefix: netip.PrefixFrom(b, 128), Value: lanes(n.peer)}}),
+		Meters: n.registry.Compile(t0, []dataplane.Meter{{Reservation: 1, From: all, To: all, Rate: rate, Burst: 1 << 30}}),
 		MTU:    1420,
 	})
 	n.poll(t, t0)
 	return n
+}
+
+// lanes are those of one peer, all the first worker's.
+func lanes(own ...*session.Peer) *session.Lanes {
+	return &session.Lanes{Key: own[0].Key, By: [][]*session.Peer{own}}
 }
 
 func (n *node) poll(t testing.TB, now time.Duration) {
@@ -297,6 +302,12 @@ func TestEveryDropHasItsName(t *testing.T) {
 		"malformed": func(a, b *node) *node { in(a, good[:47]); return a },
 		"no_peer":   func(a, b *node) *node { in(a, udp(addrA, other, 1, r)); return a },
 		"no_meter":  func(a, b *node) *node { in(a, udp(netip.MustParseAddr("fd00::1"), addrB, 1, r)); return a },
+		"no_lane": func(a, b *node) *node {
+			a.Publish(&worker.Tables{MTU: 1420, Routes: fib.New([]fib.Entry[*session.Lanes]{{Prefix: netip.PrefixFrom(addrB, 128),
+				Value: &session.Lanes{Key: a.peer.Key, By: [][]*session.Peer{nil, {a.peer}}}}})})
+			in(a, good)
+			return a
+		},
 		"policed": func(a, b *node) *node {
 			c := newNode(t, aead.ChaCha20Poly1305, addrA, addrB, wanB, 0)
 			in(c, good)
@@ -525,7 +536,7 @@ func within(p, g []byte) bool {
 
 // Channels, locks and goroutines: the files of the packet path have none.
 func TestThePacketPathWaitsForNobody(t *testing.T) {
-	for _, name := range []string{"outbound.go", "inbound.go", "sessions.go", "tables.go", "ports.go"} {
+	for _, name := range []string{"outbound.go", "inbound.go", "sessions.go", "tables.go", "ports.go", "../meter/pool.go", "../meter/share.go"} {
 		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
 		if err != nil {
 			t.Fatal(err)

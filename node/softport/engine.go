@@ -49,7 +49,7 @@ type Options struct {
 	Suite aead.Suite
 	// Counters says where the counter of a reservation lives; see
 	// meter.Registry.KeepIn. Nil means on the heap.
-	Counters func(dssn.ReservationID) *meter.Counter
+	Counters func(reservation dssn.ReservationID, worker int) *meter.Counter
 	// Logger hears of handshakes; nil means nobody does.
 	Logger *slog.Logger
 }
@@ -110,7 +110,7 @@ func Open(o Options) (*Engine, error) {
 	}
 	e := &Engine{
 		options: o, begun: time.Now(), log: o.Logger,
-		registry: meter.NewRegistry(),
+		registry: meter.NewRegistry(1),
 		done:     make(chan struct{}),
 		peers:    make(map[dataplane.Key]*entry),
 		tables:   &dataplane.Tables{},
@@ -297,15 +297,16 @@ func (e *Engine) drop(k dataplane.Key) {
 
 // compile makes the worker's tables from the peers and publishes them.
 func (e *Engine) compile() {
-	var routes []fib.Entry[*session.Peer]
+	var routes []fib.Entry[*session.Lanes]
 	for _, k := range e.order {
 		p := e.peers[k]
+		lanes := &session.Lanes{Key: k, By: [][]*session.Peer{{p.lane}}}
 		for _, a := range p.Allowed {
-			routes = append(routes, fib.Entry[*session.Peer]{Prefix: a, Value: p.lane})
+			routes = append(routes, fib.Entry[*session.Lanes]{Prefix: a, Value: lanes})
 		}
 	}
 	if !e.options.Plain && e.meters == nil {
-		e.meters = e.registry.Compile(nil)
+		e.meters = e.registry.Compile(e.now(), nil)
 	}
 	e.worker.Publish(&worker.Tables{Routes: fib.New(routes), Meters: e.meters, MTU: e.mtu})
 }
@@ -346,7 +347,7 @@ func (e *Engine) publish(t *dataplane.Tables) error {
 		gone[i] = e.peers[k]
 	}
 	e.tables = t
-	e.meters = e.registry.Compile(t.Meters)
+	e.meters = e.registry.Compile(e.now(), t.Meters)
 	// The new tables route nothing to those that leave; their sessions end after.
 	order := e.order
 	e.order = make([]dataplane.Key, 0, len(order))

@@ -112,11 +112,11 @@ func (w *world) meet(a, b *host, psk Key, keepalive time.Duration) {
 		s.MoveTo(o.wan)
 		h.set(w, Config{Key: o.Public(), PresharedKey: psk, Keepalive: keepalive, Lanes: []Lane{{Handle: s}}})
 		h.peers = append(h.peers, s)
-		var routes []fib.Entry[*session.Peer]
+		var routes []fib.Entry[*session.Lanes]
 		for _, q := range h.peers {
 			for _, x := range w.hosts {
 				if x.Public() == q.Key {
-					routes = append(routes, fib.Entry[*session.Peer]{Prefix: netip.PrefixFrom(x.address, 128), Value: q})
+					routes = append(routes, fib.Entry[*session.Lanes]{Prefix: netip.PrefixFrom(x.address, 128), Value: &session.Lanes{Key: q.Key, By: [][]*session.Peer{{q}}}})
 				}
 			}
 		}
