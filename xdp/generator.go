@@ -73,10 +73,18 @@ func NewGenerator(ifindex int, frames ...[]byte) (*Generator, error) {
 			return nil, errors.Join(fmt.Errorf("writing frame %d: %w", i, err), g.Close())
 		}
 	}
-	if err := g.objects.Out.Put(uint32(0), uint32(ifindex)); err != nil {
-		return nil, errors.Join(explain(fmt.Sprintf("generating out of interface %d", ifindex), err), g.Close())
+	if err := g.Aim(ifindex); err != nil {
+		return nil, errors.Join(err, g.Close())
 	}
 	return g, nil
+}
+
+// Aim lets the frames leave by another interface from now on, also during Run.
+func (g *Generator) Aim(ifindex int) error {
+	if err := g.objects.Out.Put(uint32(0), uint32(ifindex)); err != nil {
+		return explain(fmt.Sprintf("generating out of interface %d", ifindex), err)
+	}
+	return nil
 }
 
 // Run sends count frames, or fewer if the context ends first (looked at every
@@ -165,13 +173,21 @@ func NewBare(from, to int) (*Bare, error) {
 	}
 	defer c.Close()
 	b := &Bare{program: c.DetachProgram("bare"), out: c.DetachMap("out")}
-	if err := b.out.Put(uint32(0), uint32(to)); err != nil {
-		return nil, errors.Join(explain(fmt.Sprintf("redirecting to interface %d", to), err), b.Close())
+	if err := b.Aim(to); err != nil {
+		return nil, errors.Join(err, b.Close())
 	}
 	if b.link, _, err = attachXDP(b.program, from, AttachAuto); err != nil {
 		return nil, errors.Join(err, b.Close())
 	}
 	return b, nil
+}
+
+// Aim redirects to another interface from now on.
+func (b *Bare) Aim(to int) error {
+	if err := b.out.Put(uint32(0), uint32(to)); err != nil {
+		return explain(fmt.Sprintf("redirecting to interface %d", to), err)
+	}
+	return nil
 }
 
 // Close detaches it.

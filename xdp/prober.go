@@ -42,7 +42,7 @@ type ProberOptions struct {
 	Block netip.Prefix // the /32 locator block
 	SID   uint16       // our own; its address Block:SID:: must be this host's
 	// Every is the interval of questions (5 ms if zero) and Missed how many in a
-	// row may stay without an answer (8 if zero): a dead link is found after at
+	// row may stay without an answer (7 if zero): a dead link is found after at
 	// most Every × (Missed+1).
 	Every  time.Duration
 	Missed int
@@ -69,7 +69,7 @@ func NewProber(o ProberOptions) (p *Prober, err error) {
 		o.Every = 5 * time.Millisecond
 	}
 	if o.Missed == 0 {
-		o.Missed = 8
+		o.Missed = 7
 	}
 	if !isIPv6(o.Block.Addr()) || o.Block.Bits() != 32 || o.SID == 0 {
 		return nil, fmt.Errorf("probing as SID %x of %s: a SID that is not zero and an IPv6 /32 are needed", o.SID, o.Block)

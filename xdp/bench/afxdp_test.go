@@ -1,7 +1,9 @@
 package bench
 
 import (
+	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,17 +16,72 @@ import (
 	"dssn/internal/need"
 	"dssn/xdp"
 	"dssn/xdp/xdptest"
-
-	"golang.org/x/sys/unix"
 )
 
-// ports is a node under test with two links to a neighbour, polled by whoever
-// holds the sockets.
+// TestMain lets the test program be the Go contender: a process of its own, like the
+// others, so that it can be paused and its CPU time told.
+func TestMain(m *testing.M) {
+	if loop := os.Getenv("DSSN_BENCH_LOOP"); loop != "" {
+		debug.SetGCPercent(-1)
+		if err := goLoop(strings.Fields(loop)); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// goLoop runs one of the package's loops: "rxdrop DEV", "l2fwd DEV", "forward DEV DEV".
+func goLoop(args []string) error {
+	u, err := xdp.NewUMEM(xdp.UMEMOptions{Frames: 8192})
+	if err != nil {
+		return err
+	}
+	pool, err := u.NewPool(8192)
+	if err != nil {
+		return err
+	}
+	var sockets []*xdp.Socket
+	for _, name := range args[1:] {
+		i, err := net.InterfaceByName(name)
+		if err != nil {
+			return err
+		}
+		s, err := xdp.Open(pool, xdp.SocketOptions{Ifindex: i.Index, Mode: xdp.ModeCopy, BusyPoll: batch, TxBudget: batch})
+		if err != nil {
+			return err
+		}
+		sockets = append(sockets, s)
+		if len(sockets) == 1 {
+			d, err := xdp.NewDirector(xdp.DirectorOptions{Ifindex: i.Index, All: true})
+			if err != nil {
+				return err
+			}
+			if err := d.Add(0, s); err != nil {
+				return err
+			}
+		}
+	}
+	if len(sockets) == 0 {
+		return errors.New("no device")
+	}
+	var stop atomic.Bool
+	var count atomic.Uint64
+	if args[0] == "rxdrop" {
+		return RxDrop(sockets[0], &stop, &count)
+	}
+	return Forward(sockets[0], sockets[len(sockets)-1], &stop, &count)
+}
+
+// ports is a node under test with links to a neighbour, polled by whoever holds the
+// sockets: two for each contender.
 type ports struct{ gen, dut *xdptest.Netns }
 
-func newPorts(b *testing.B) *ports {
+func newPorts(b *testing.B, contenders int) *ports {
 	p := &ports{xdptest.NewNetns(b).Quiet(b), xdptest.NewNetns(b).Quiet(b)}
-	for _, n := range []string{"0", "1"} {
+	for i := range 2 * contenders {
+		n := fmt.Sprint(i)
 		xdptest.Veth(b, p.gen, "g"+n, p.dut, "d"+n)
 		sysfs(b, p.dut, "d"+n, "napi_defer_hard_irqs", "2")
 		sysfs(b, p.dut, "d"+n, "gro_flush_timeout", "200000")
@@ -32,96 +89,28 @@ func newPorts(b *testing.B) *ports {
 	return p
 }
 
-// goLoop runs one of the package's loops on the CPU under test.
-func (p *ports) goLoop(b *testing.B, mode string) sample {
-	u, err := xdp.NewUMEM(xdp.UMEMOptions{Frames: 8192})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer u.Close()
-	pool, err := u.NewPool(8192)
-	if err != nil {
-		b.Fatal(err)
-	}
-	var stop atomic.Bool
-	var count atomic.Uint64
-	ready, done := make(chan int, 1), make(chan error, 1)
-	go p.dut.Do(b, func() error {
-		pin(b, cpuTest)
-		open := func(name string) (*xdp.Socket, error) {
-			return xdp.Open(pool, xdp.SocketOptions{Ifindex: p.dut.Ifindex(b, name), Mode: xdp.ModeCopy, BusyPoll: batch, TxBudget: batch})
-		}
-		in, err := open("d0")
-		if err != nil {
-			done <- err
-			return nil
-		}
-		defer in.Close()
-		d, err := xdp.NewDirector(xdp.DirectorOptions{Ifindex: p.dut.Ifindex(b, "d0"), All: true})
-		if err != nil {
-			done <- err
-			return nil
-		}
-		defer d.Close()
-		if err := d.Add(0, in); err != nil {
-			done <- err
-			return nil
-		}
-		out := in
-		if mode == "forward" {
-			if out, err = open("d1"); err != nil {
-				done <- err
-				return nil
-			}
-			defer out.Close()
-		}
-		ready <- unix.Gettid()
-		if mode == "rxdrop" {
-			err = RxDrop(in, &stop, &count)
-		} else {
-			err = Forward(in, out, &stop, &count)
-		}
-		done <- err
-		return nil
-	})
-	var thread int
-	select {
-	case thread = <-ready:
-	case err := <-done:
-		b.Fatal(err)
-	}
-	v := rate(p.counter(b, mode), cpuOf(fmt.Sprintf("/proc/self/task/%d", thread)))
-	stop.Store(true)
-	if err := <-done; err != nil {
-		b.Error(err)
-	}
-	return v
-}
-
-// counter is what all are measured by: the device's own counts.
-func (p *ports) counter(b *testing.B, mode string) func() uint64 {
-	device := "d0"
-	if mode == "forward" {
-		device = "d1"
-	}
-	return func() uint64 {
-		received, sent := traffic(b, p.dut, device)
+// start starts the i-th contender and waits until frames come through. What all are
+// measured by is the device's own counts.
+func (p *ports) start(b *testing.B, f *flood, i int, who, mode string, devices []string, name string, args ...string) (contender, func()) {
+	c, stop := run(b, p.dut, name, args...)
+	c.name = fmt.Sprintf("%s, %s", mode, who)
+	c.ifindex = p.gen.Ifindex(b, fmt.Sprintf("g%d", 2*i))
+	counted := devices[len(devices)-1]
+	c.count = func() uint64 {
+		received, sent := traffic(b, p.dut, counted)
 		if mode == "rxdrop" {
 			return received
 		}
 		return sent
 	}
-}
-
-func (p *ports) peer(b *testing.B, mode, name string, args ...string) sample {
-	cpu, stop := run(b, p.dut, name, args...)
-	defer stop()
-	count := p.counter(b, mode)
-	time.Sleep(time.Second) // until it has bound its sockets,
-	for from, until := count(), time.Now().Add(10*time.Second); count() == from && time.Now().Before(until); {
-		time.Sleep(50 * time.Millisecond) // and as long as nothing comes of it
+	p.gen.Do(b, func() error { return f.Aim(c.ifindex) })
+	time.Sleep(time.Second) // until it has bound its sockets, after which counts may begin anew
+	from, until := c.count(), time.Now().Add(10*time.Second)
+	for c.count() == from && time.Now().Before(until) {
+		time.Sleep(50 * time.Millisecond)
 	}
-	return rate(count, cpu)
+	c.pause()
+	return c, stop
 }
 
 func compileC(b *testing.B) string {
@@ -134,7 +123,7 @@ func compileC(b *testing.B) string {
 	return out
 }
 
-// BenchmarkAFXDP prints the table of AF_XDP: one iteration is one table.
+// BenchmarkAFXDP prints the tables of AF_XDP: one iteration is all of them.
 func BenchmarkAFXDP(b *testing.B) {
 	need.Root(b)
 	xsk := compileC(b)
@@ -143,40 +132,48 @@ func BenchmarkAFXDP(b *testing.B) {
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	for b.Loop() {
 		for _, size := range []int{64, 1500} {
-			var t table
-			for range rounds {
-				p := newPorts(b)
-				stop := flood(b, p.gen, "g0", xdptest.Frame(1, size))
-				for _, mode := range []string{"rxdrop", "l2fwd", "forward"} {
-					row := func(who string) string { return fmt.Sprintf("%s %d B, %s", mode, size, who) }
-					devices, fwd := []string{"d0"}, map[string]string{"rxdrop": "rxonly", "l2fwd": "macswap", "forward": "macswap"}[mode]
-					if mode == "forward" {
-						devices = append(devices, "d1")
-					}
-					t.add(row("Go"), p.goLoop(b, mode))
-					t.add(row("C"), p.peer(b, mode, "taskset", append([]string{"-c", "1", xsk, mode}, devices...)...))
-					// testpmd wants a main core of its own, which only prints.
-					prefix := fmt.Sprintf("dssn%d", time.Now().UnixNano())
-					args := []string{"-l", "0,1", "--no-pci", "--no-huge", "-m", "256", "--file-prefix", prefix}
-					for i, d := range devices {
-						args = append(args, "--vdev", fmt.Sprintf("net_af_xdp%d,iface=%s,start_queue=0,queue_count=1,busy_budget=64", i, d))
-					}
-					args = append(args, "--", "--forward-mode", fwd, "--auto-start", "--stats-period", "1", "--nb-cores", "1",
-						"--total-num-mbufs", "16384", "--burst", "64")
-					t.add(row("DPDK"), p.peer(b, mode, testpmd, args...))
-					os.RemoveAll(filepath.Join("/var/run/dpdk", prefix))
-				}
-				stop()
+			for _, mode := range []string{"rxdrop", "l2fwd", "forward"} {
+				contest(b, mode, size, xsk, testpmd)
 			}
-			t.print(fmt.Sprintf("AF_XDP on veth, copy mode, one core, busy polling, frames of %d B", size), func(row string) string {
-				if base, ok := strings.CutSuffix(row, ", Go"); ok {
-					return base + ", C"
-				}
-				if base, ok := strings.CutSuffix(row, ", DPDK"); ok {
-					return base + ", C"
-				}
-				return ""
-			})
 		}
 	}
+}
+
+func contest(b *testing.B, mode string, size int, xsk, testpmd string) {
+	p := newPorts(b, 3)
+	f := newFlood(b, p.gen, "g0", xdptest.Frame(1, size))
+	defer f.stop()
+	devices := func(i int) []string {
+		d := []string{fmt.Sprintf("d%d", 2*i)}
+		if mode == "forward" {
+			d = append(d, fmt.Sprintf("d%d", 2*i+1))
+		}
+		return d
+	}
+	pinned := func(program string, args ...string) []string {
+		return append([]string{"-c", fmt.Sprint(cpuTest), program}, args...)
+	}
+	goArgs := append([]string{"DSSN_BENCH_LOOP=" + strings.Join(append([]string{mode}, devices(0)...), " ")}, "taskset")
+	g, stop := p.start(b, f, 0, "Go", mode, devices(0), "env", append(goArgs, pinned(os.Args[0])...)...)
+	defer stop()
+	c, stop := p.start(b, f, 1, "C", mode, devices(1), "taskset", pinned(xsk, append([]string{mode}, devices(1)...)...)...)
+	defer stop()
+	// testpmd wants a main core of its own, which only prints.
+	prefix := fmt.Sprintf("dssn%d", time.Now().UnixNano())
+	defer os.RemoveAll(filepath.Join("/var/run/dpdk", prefix))
+	args := []string{"-l", fmt.Sprintf("%d,%d", cpuGenerator, cpuTest), "--no-pci", "--no-huge", "-m", "256", "--file-prefix", prefix}
+	for i, d := range devices(2) {
+		args = append(args, "--vdev", fmt.Sprintf("net_af_xdp%d,iface=%s,start_queue=0,queue_count=1,busy_budget=64", i, d))
+	}
+	fwd := map[string]string{"rxdrop": "rxonly", "l2fwd": "macswap", "forward": "macswap"}[mode]
+	args = append(args, "--", "--forward-mode", fwd, "--auto-start", "--stats-period", "1", "--nb-cores", "1", "--total-num-mbufs", "16384", "--burst", "64")
+	d, stop := p.start(b, f, 2, "DPDK testpmd", mode, devices(2), testpmd, args...)
+	defer stop()
+	title := fmt.Sprintf("AF_XDP %s on veth, copy mode, one core, busy polling, frames of %d B", mode, size)
+	f.contest(b, p.gen, title, []contender{g, c, d}, func(name string) []string {
+		if name == g.name {
+			return []string{c.name, d.name}
+		}
+		return nil
+	})
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -41,8 +42,14 @@ func sysfs(b *testing.B, n *xdptest.Netns, iface, name, value string) {
 	}
 }
 
-// flood sends frames until the returned function is called.
-func flood(b *testing.B, n *xdptest.Netns, iface string, frames ...[]byte) (stop func()) {
+// flood is a generator at work, aimed now here and now there.
+type flood struct {
+	*xdp.Generator
+	stop func()
+}
+
+// newFlood begins to send frames out of an interface.
+func newFlood(b *testing.B, n *xdptest.Netns, iface string, frames ...[]byte) *flood {
 	b.Helper()
 	var g *xdp.Generator
 	n.Do(b, func() (err error) { g, err = xdp.NewGenerator(n.Ifindex(b, iface), frames...); return err })
@@ -55,35 +62,107 @@ func flood(b *testing.B, n *xdptest.Netns, iface string, frames ...[]byte) (stop
 			return g.Run(ctx, 1<<40, 0)
 		})
 	}()
-	return func() {
+	return &flood{g, func() {
 		cancel()
 		<-done
 		g.Close()
+	}}
+}
+
+func (f *flood) sent() uint64 { n, _ := f.Sent(); return n }
+
+// contender is one row of a table: something that moves frames arriving by a link of
+// its own, on the CPU under test.
+type contender struct {
+	name    string
+	ifindex int // of the generator's end of its link
+	count   func() uint64
+	cpu     func() time.Duration
+	// resume and pause, if not nil, are for one that polls also when nothing comes.
+	resume, pause func()
+}
+
+// A turn is short, and turns go round many times, so that whatever else the machine
+// does falls upon all rows alike. What is compared is frames by a second of the CPU
+// that moved them: time that the machine gave to others is not in it.
+const settle, turn = 20 * time.Millisecond, 80 * time.Millisecond
+
+// sample is how fast one turn went, in millions, by the clock and by CPU time.
+type sample struct {
+	wall, cpu float64
+	// fed says that more was sent than came through, so that it is the receiver's
+	// speed and not the generator's.
+	fed bool
+}
+
+// measure gives a contender one turn.
+func (f *flood) measure(b *testing.B, n *xdptest.Netns, c contender) (s sample) {
+	if c.resume != nil {
+		c.resume()
+		defer c.pause()
+	}
+	n.Do(b, func() error { return f.Aim(c.ifindex) })
+	time.Sleep(settle)
+	from, offered, began, used := c.count(), f.sent(), time.Now(), c.cpu()
+	time.Sleep(turn)
+	moved, used, took := float64(c.count()-from)/1e6, c.cpu()-used, time.Since(began)
+	s.fed = float64(f.sent()-offered)/1e6 > moved*1.01
+	s.wall = moved / took.Seconds()
+	if used > turn/8 { // otherwise it hardly ran
+		s.cpu = moved / used.Seconds()
+	}
+	return s
+}
+
+// cycles is how often turns go round.
+var cycles = func() int {
+	if n, err := strconv.Atoi(os.Getenv("DSSN_BENCH_CYCLES")); err == nil && n > 0 {
+		return n
+	}
+	return 60
+}()
+
+// contest lets the contenders take turns and prints a table. Each row is compared, turn
+// by turn, with those that against names.
+func (f *flood) contest(b *testing.B, n *xdptest.Netns, title string, cs []contender, against func(name string) []string) {
+	all := make(map[string][]sample)
+	for range cycles {
+		for _, c := range cs {
+			all[c.name] = append(all[c.name], f.measure(b, n, c))
+		}
+	}
+	fmt.Printf("\n%s: %d turns of %v each\n\n| | Mpps by the clock, best turn | Mpps by a second of CPU, median (quartiles) | ratio by CPU, median (quartiles) | turns fed |\n|---|---|---|---|---|\n", title, cycles, turn)
+	for _, c := range cs {
+		best, fed := 0.0, 0
+		var cpu []float64
+		for _, s := range all[c.name] {
+			best = max(best, s.wall)
+			if s.fed && s.cpu > 0 {
+				fed++
+				cpu = append(cpu, s.cpu)
+			}
+		}
+		var ratios []string
+		for _, to := range against(c.name) {
+			var r []float64
+			for i, s := range all[c.name] {
+				if o := all[to][i]; s.fed && o.fed && s.cpu > 0 && o.cpu > 0 {
+					r = append(r, 100*s.cpu/o.cpu)
+				}
+			}
+			ratios = append(ratios, fmt.Sprintf("%.1f %% (%.0f–%.0f) of %s", quantile(r, 50), quantile(r, 25), quantile(r, 75), to))
+		}
+		fmt.Printf("| %s | %.3f | %.3f (%.2f–%.2f) | %s | %d |\n", c.name, best, quantile(cpu, 50), quantile(cpu, 25), quantile(cpu, 75), strings.Join(ratios, ", "), fed)
 	}
 }
 
-// sample is how fast something went, in millions: a second of the clock, and a
-// second of the CPU that did it.
-type sample struct{ wall, cpu float64 }
-
-// windows are short and many, and the best one counts: it is the one that other
-// work on the machine disturbed least, for every row alike.
-const warmUp, window, windows = 250 * time.Millisecond, 150 * time.Millisecond, 8
-
-// rate watches a counter grow, after a warm-up, beside the CPU time of the threads
-// that make it grow.
-func rate(read func() uint64, cpu func() time.Duration) (best sample) {
-	time.Sleep(warmUp)
-	for range windows {
-		from, began, used := read(), time.Now(), cpu()
-		time.Sleep(window)
-		// A device may begin its counts anew when a program is attached.
-		n := max(float64(int64(read()-from)), 0) / 1e6
-		if s := (sample{n / time.Since(began).Seconds(), n / (cpu() - used).Seconds()}); s.wall > best.wall {
-			best = s
-		}
+// quantile is the value below which a percentage of v lies; 0 of nothing.
+func quantile(v []float64, percent int) float64 {
+	if len(v) == 0 {
+		return 0
 	}
-	return best
+	v = slices.Sorted(slices.Values(v))
+	return v[(len(v)-1)*percent/100]
 }
 
 // cpuOf is the CPU time of threads, by their folders under /proc.
@@ -119,28 +198,32 @@ func traffic(b *testing.B, n *xdptest.Netns, iface string) (received, sent uint6
 	return received, sent
 }
 
-// run starts a peer in the namespace and tells its CPU time.
-func run(b *testing.B, n *xdptest.Netns, name string, args ...string) (cpu func() time.Duration, stop func()) {
+// run starts a program in the namespace. It can be paused, and its CPU time is told.
+func run(b *testing.B, n *xdptest.Netns, name string, args ...string) (c contender, stop func()) {
 	b.Helper()
-	c := exec.Command(name, args...)
+	cmd := exec.Command(name, args...)
 	var errors strings.Builder
-	c.Stderr = &errors
-	in, _ := c.StdinPipe() // testpmd ends when its input does
-	n.Start(b, c)
+	cmd.Stderr = &errors
+	in, _ := cmd.StdinPipe() // testpmd ends when its input does
+	n.Start(b, cmd)
 	gone := make(chan struct{})
-	go func() { c.Wait(); close(gone) }()
-	return cpuOf(fmt.Sprintf("/proc/%d/task/*", c.Process.Pid)), func() {
+	go func() { cmd.Wait(); close(gone) }()
+	c.cpu = cpuOf(fmt.Sprintf("/proc/%d/task/*", cmd.Process.Pid))
+	c.resume = func() { cmd.Process.Signal(syscall.SIGCONT) }
+	c.pause = func() { cmd.Process.Signal(syscall.SIGSTOP) }
+	return c, func() {
 		select {
 		case <-gone:
-			b.Errorf("%s ended by itself: %s", name, errors.String())
+			b.Errorf("%s %v ended by itself: %s", name, args, errors.String())
 		default:
 		}
+		c.resume()
 		in.Close()
-		c.Process.Signal(os.Interrupt)
+		cmd.Process.Signal(os.Interrupt)
 		select {
 		case <-gone:
 		case <-time.After(5 * time.Second):
-			c.Process.Kill()
+			cmd.Process.Kill()
 			<-gone
 		}
 	}
@@ -172,58 +255,3 @@ func pinNAPI(b *testing.B, iface string) (cpu func() time.Duration) {
 	b.Fatalf("no kernel thread polls %s", iface)
 	return nil
 }
-
-// table collects the rounds of each row and prints medians.
-type table struct {
-	order []string
-	rows  map[string][]sample
-}
-
-func (t *table) add(row string, v sample) {
-	if t.rows == nil {
-		t.rows = make(map[string][]sample)
-	}
-	if _, ok := t.rows[row]; !ok {
-		t.order = append(t.order, row)
-	}
-	t.rows[row] = append(t.rows[row], v)
-}
-
-// best and middle are the best and the median of a row's samples.
-func (t *table) best(row string) (best sample) {
-	for _, s := range t.rows[row] {
-		if s.wall > best.wall {
-			best = s
-		}
-	}
-	return best
-}
-
-func (t *table) middle(row string) float64 {
-	var v []float64
-	for _, s := range t.rows[row] {
-		v = append(v, s.wall)
-	}
-	slices.Sort(v)
-	return v[len(v)/2]
-}
-
-// print writes each row, and the ratio of its best to that of the row that compare
-// names.
-func (t *table) print(title string, compare func(row string) string) {
-	fmt.Printf("\n%s\n\n| | Mpps, best window | median of %d rounds | ratio of the best |\n|---|---|---|---|\n", title, rounds)
-	for _, row := range t.order {
-		ratio := ""
-		if to := compare(row); len(t.rows[to]) > 0 {
-			ratio = fmt.Sprintf("%.0f %% of %s", 100*t.best(row).wall/t.best(to).wall, to)
-		}
-		fmt.Printf("| %s | %.3f | %.3f | %s |\n", row, t.best(row).wall, t.middle(row), ratio)
-	}
-}
-
-var rounds = func() int {
-	if n, err := strconv.Atoi(os.Getenv("DSSN_BENCH_ROUNDS")); err == nil && n > 0 {
-		return n
-	}
-	return 3
-}()
