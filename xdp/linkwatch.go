@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -78,17 +77,10 @@ func (w *LinkWatcher) Run(changed func(ifindex int, up bool)) error {
 	defer w.done.Done()
 	result := make(chan error, 1)
 	go func() {
-		realTime()
+		defer realTime()()
 		result <- w.listen(changed)
 	}()
 	return <-result
-}
-
-// realTime gives the calling goroutine a thread of its own, with real-time priority
-// where the process may have it. The thread ends with the goroutine.
-func realTime() {
-	runtime.LockOSThread() // never unlocked
-	_ = unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1}, 0)
 }
 
 func (w *LinkWatcher) listen(changed func(ifindex int, up bool)) error {
@@ -100,10 +92,10 @@ func (w *LinkWatcher) listen(changed func(ifindex int, up bool)) error {
 		changed(ifindex, up)
 	}
 	for {
-		patience := -1
+		patience, wait := 50*time.Millisecond, poll // until somebody asks
 		asked := w.asked.Load()
 		if asked != nil && len(*asked) > 0 {
-			patience = int(askEvery / time.Millisecond)
+			patience, wait = askEvery, pollPunctually
 			for _, l := range *asked {
 				if up, ok := carrier(w.ask, l.Name); ok {
 					if was, told := known[l.Ifindex]; !told || up != was {
@@ -111,10 +103,8 @@ func (w *LinkWatcher) listen(changed func(ifindex int, up bool)) error {
 					}
 				}
 			}
-		} else {
-			patience = 50 // until somebody asks
 		}
-		if _, err := unix.Poll(fds, patience); err != nil && err != unix.EINTR {
+		if err := wait(fds, patience); err != nil && err != unix.EINTR {
 			return fmt.Errorf("listening for link events: %w", err)
 		}
 		if fds[1].Revents != 0 {

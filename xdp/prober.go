@@ -129,7 +129,7 @@ func (p *Prober) Run(changed func(a Adjacency, up bool)) error {
 	defer p.done.Done()
 	result := make(chan error, 1)
 	go func() {
-		realTime()
+		defer realTime()()
 		result <- p.run(changed)
 	}()
 	return <-result
@@ -167,7 +167,7 @@ func (p *Prober) run(changed func(a Adjacency, up bool)) error {
 			}
 		}
 		now := time.Now()
-		wait := 50 * time.Millisecond // until somebody gives us something to ask
+		patience, wait := 50*time.Millisecond, poll // until somebody gives us something to ask
 		for _, a := range at {
 			if !a.next.After(now) {
 				if a.ask(now, p.o.Every, p.o.Missed) {
@@ -175,10 +175,9 @@ func (p *Prober) run(changed func(a Adjacency, up bool)) error {
 				}
 				p.question(a)
 			}
-			wait = min(wait, a.next.Sub(now))
+			patience, wait = min(patience, a.next.Sub(now)), pollPunctually
 		}
-		t := unix.NsecToTimespec(int64(max(wait, 0)))
-		if _, err := unix.Ppoll(fds, &t, nil); err != nil && err != unix.EINTR {
+		if err := wait(fds, max(patience, 0)); err != nil && err != unix.EINTR {
 			return fmt.Errorf("probing adjacencies: %w", err)
 		}
 		if fds[1].Revents != 0 {

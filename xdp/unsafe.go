@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"runtime"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"dssn/xdp/ring"
@@ -88,6 +89,15 @@ func getsockopt(fd, level, name int, p unsafe.Pointer, size uintptr) error {
 }
 
 // wakeTx and wakeRx are sendto and recvfrom with nothing to carry and no waiting.
+// pollPunctually waits for one of fds and keeps the processor; see realTime.
+func pollPunctually(fds []unix.PollFd, patience time.Duration) error {
+	t := unix.NsecToTimespec(int64(patience))
+	if _, _, e := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&fds[0])), uintptr(len(fds)), uintptr(unsafe.Pointer(&t)), 0, 0, 0); e != 0 {
+		return e
+	}
+	return nil
+}
+
 // They bypass the scheduler's bookkeeping: they do not block.
 func wakeTx(fd int) error {
 	if _, _, e := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), 0, 0, unix.MSG_DONTWAIT, 0, 0); e != 0 {
