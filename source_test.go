@@ -32,6 +32,9 @@ var cores = []string{
 	"node/core.go", "node/compile.go", "node/tunnels.go", "node/transit.go", "node/io.go",
 	"perf/wire", "perf/stat",
 	"xdp/echo.go", "node/liveness/hello.go", "node/liveness/neighbours.go", "node/liveness/probe.go", "node/liveness/paths.go",
+	"node/core.go", "node/compile.go", "node/tunnels.go", "node/io.go",
+	"node/pathmtu",
+	"node/liveness/hello.go", "node/liveness/neighbours.go", "node/liveness/probe.go", "node/liveness/paths.go",
 }
 
 // impure are the imports that a core cannot have, with the reason.

@@ -17,6 +17,7 @@ type Cut struct {
 	sequence  uint32 // of the first segment
 	id        uint16 // of the first IPv4 segment
 	checksums bool
+	fragments bool // of IPv4, not segments of the transport
 }
 
 // Plan prepares p for Write. It reports false, and p must be dropped, if the
@@ -94,6 +95,10 @@ func (c *Cut) Total() (n int) {
 // Write puts segment i, whole with its lengths, sequence number, flags and
 // checksums, at the beginning of dst, which must have Len(i) bytes.
 func (c *Cut) Write(dst []byte, i int) {
+	if c.fragments {
+		c.writeFragment(dst, i)
+		return
+	}
 	if c.offload.GSO == GSONone {
 		copy(dst, c.packet)
 		if c.checksums {

@@ -36,6 +36,9 @@ type Peer struct {
 	AskedAt time.Duration
 	Asked   bool
 
+	// Path is how large a packet the way to Endpoint carries.
+	Path Path
+
 	// Activity is what the timers are set by.
 	Activity Activity
 	// Bytes of transport messages, headers included.

@@ -17,6 +17,7 @@ const (
 	dropNoLane
 	dropNoMeter
 	dropPoliced
+	dropTooBig
 	dropNoSession
 	dropNoEndpoint
 	dropSend
@@ -39,6 +40,7 @@ var verdictNames = [verdicts]string{
 	dropNoMeter:    dataplane.DropNoMeter,
 	dropPoliced:    dataplane.DropPoliced,
 	dropNoLane:     "no_lane",      // inside→tunnel: the peer's only lane is another worker's
+	dropTooBig:     "too_big",      // inside→tunnel: larger than the path carries, and its sender was told
 	dropNoSession:  "no_session",   // inside→tunnel: too many wait for a handshake, or it failed
 	dropNoEndpoint: "no_endpoint",  // inside→tunnel: nobody knows where the peer is
 	dropSend:       "send_failed",  // inside→tunnel: the outside port did not take it

@@ -117,6 +117,9 @@ func (w *Worker) accept(t *Tables, job *aead.Job, in *incoming) (Verdict, bool) 
 	}
 	src, dst, n, ok := packet.Addresses(inner)
 	if !ok {
+		if w.probed(p, inner) {
+			return 0, true
+		}
 		return dropBadInner, false
 	}
 	f := &w.inFlow
@@ -132,6 +135,7 @@ func (w *Worker) accept(t *Tables, job *aead.Job, in *incoming) (Verdict, bool) 
 		return dropBadSource, false
 	}
 	w.count.add(n)
+	w.clamp(t, &p.Path, inner[:n], false)
 	if !w.join.Add(inner[:n]) {
 		w.deliver()
 		w.join.Add(inner[:n])

@@ -53,10 +53,15 @@ func (w *Worker) enter(t *Tables, p []byte, o packet.Offload) {
 		w.drops.add(dropNoMeter, c.Segments)
 		return
 	}
+	peer := f.lane(p)
+	if path := &peer.Path; path.Fits > 0 && c.Longest() > path.Fits && !w.fit(p, path) {
+		w.drops.add(dropTooBig, c.Segments)
+		return
+	}
+	w.clamp(t, &peer.Path, p, o.NeedsChecksum)
 	if f.share != nil && f.share.Fill(w.now, c.Total()) {
 		w.holding = append(w.holding, f.share)
 	}
-	peer := f.lane(p)
 	s := peer.Current
 	usable := s != nil && s.Usable(w.now)
 	if usable && s.Old(w.now) {
@@ -102,10 +107,18 @@ func (w *Worker) rest() {
 // header and job written, and returns where the packet goes.
 func (w *Worker) place(s *session.Session, n int) []byte {
 	mtu := w.tables.Load().MTU
+	if fits := s.Peer.Path.Fits; fits > 0 {
+		mtu = min(mtu, fits)
+	}
 	padded := (n + 15) &^ 15
 	if n <= mtu && padded > mtu {
 		padded = mtu
 	}
+	return w.placePadded(s, n, padded)
+}
+
+// placePadded is place with the padding decided.
+func (w *Worker) placePadded(s *session.Session, n, padded int) []byte {
 	size := session.HeaderLen + padded + aead.TagSize
 	if w.end+size > len(w.out) || len(w.sealed) == cap(w.sealed) {
 		w.flush()

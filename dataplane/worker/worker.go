@@ -83,6 +83,11 @@ type Worker struct {
 	outFlow flow
 	waiting int // packets in all peers' Waiting
 
+	// Packet Too Big towards the inside.
+	tellAt    time.Duration // not before
+	icmp      [packet.TooBigLen]byte
+	icmpParts [1][]byte
+
 	// Inbound.
 	slots   []Datagrams
 	slotBuf [slots][]byte
