@@ -26,6 +26,9 @@ type Peer struct {
 	// Endpoint is where sealed packets go; invalid while unknown. Others read
 	// it through Where.
 	Endpoint netip.AddrPort
+	// Source is our address that the peer's last genuine packet came to, and that
+	// ours leave from: a host may have several. Invalid leaves it to routing.
+	Source netip.Addr
 	// Roams lets an authenticated packet change Endpoint to where it came from.
 	Roams bool
 	// Current is the session that seals; nil while there is none.
@@ -47,8 +50,9 @@ type Peer struct {
 	where atomic.Pointer[netip.AddrPort]
 }
 
-// MoveTo sets the endpoint.
+// MoveTo sets the endpoint, and leaves to routing which of our addresses faces it.
 func (p *Peer) MoveTo(a netip.AddrPort) {
+	p.Source = netip.Addr{}
 	p.Endpoint = a
 	p.where.Store(&a)
 }

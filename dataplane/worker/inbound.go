@@ -39,6 +39,7 @@ func (w *Worker) arrive(b []byte, slot int) {
 	switch kind := binary.LittleEndian.Uint32(b); kind {
 	case session.TypeTransport:
 	case 1, 2, 3:
+		w.handed = w.slots[slot].Local
 		if !w.control.Handshake(b, w.slots[slot].Peer) {
 			w.drops.add(dropControl, 1)
 		}
@@ -107,6 +108,9 @@ func (w *Worker) accept(t *Tables, job *aead.Job, in *incoming) (Verdict, bool) 
 	p.ReceivedBytes.Add(uint64(len(inner) + session.Overhead))
 	if from := w.slots[in.from].Peer; p.Roams && from != p.Endpoint {
 		p.MoveTo(from)
+	}
+	if to := w.slots[in.from].Local; to != p.Source {
+		p.Source = to
 	}
 	if !s.Asked && s == p.Current && s.OldToReceive(w.now) {
 		s.Asked = true

@@ -36,6 +36,9 @@ type Datagrams struct {
 	Buf     []byte // whole; Receive cuts it to what came
 	Segment int
 	Peer    netip.AddrPort // from or to
+	// Local is our address that they came to or are to come from. Invalid
+	// where it is not known, or left to routing.
+	Local netip.Addr
 }
 
 // Count returns how many datagrams there are.

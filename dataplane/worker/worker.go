@@ -94,6 +94,7 @@ type Worker struct {
 	opened  []incoming
 	opens   []aead.Job
 	last    *session.Session // of the previous packet
+	handed  netip.Addr       // ours, that the handshake message came to
 	inFlow  flow
 	join    packet.Join
 	count   tally
@@ -150,6 +151,10 @@ func (w *Worker) Do(f func()) {
 	w.mailbox.Unlock()
 	w.wake()
 }
+
+// HandedTo is our address that the message came to which Control.Handshake is
+// being given; the answer is to leave from it.
+func (w *Worker) HandedTo() netip.Addr { return w.handed }
 
 // Stop says that nobody will call Poll any more.
 func (w *Worker) Stop() {

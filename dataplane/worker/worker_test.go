@@ -313,6 +313,11 @@ func TestEveryDropHasItsName(t *testing.T) {
 			in(c, good)
 			return c
 		},
+		"too_big": func(a, b *node) *node {
+			a.peer.Path.Fits, a.peer.Path.Most = 100, 100
+			in(a, good)
+			return a
+		},
 		"no_endpoint": func(a, b *node) *node { a.peer.Endpoint = netip.AddrPort{}; in(a, good); return a },
 		"send_failed": func(a, b *node) *node { a.outside.Refuse = 1; in(a, good); return a },
 		"bad_message": func(a, b *node) *node { arrive(b, make([]byte, 40)); return b },
@@ -536,7 +541,7 @@ func within(p, g []byte) bool {
 
 // Channels, locks and goroutines: the files of the packet path have none.
 func TestThePacketPathWaitsForNobody(t *testing.T) {
-	for _, name := range []string{"outbound.go", "inbound.go", "sessions.go", "tables.go", "ports.go", "../meter/pool.go", "../meter/share.go"} {
+	for _, name := range []string{"outbound.go", "inbound.go", "sessions.go", "tables.go", "ports.go", "path.go", "../meter/pool.go", "../meter/share.go"} {
 		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
 		if err != nil {
 			t.Fatal(err)

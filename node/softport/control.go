@@ -46,6 +46,7 @@ type control struct {
 // handshake is a message as it waits, with room for the longest.
 type handshake struct {
 	from   netip.AddrPort
+	to     netip.Addr // which of our addresses
 	length int
 	data   [148]byte
 }
@@ -97,7 +98,7 @@ func (c *control) Handshake(b []byte, from netip.AddrPort) bool {
 	ok := c.length < len(c.ring)
 	if ok {
 		h := &c.ring[(c.first+c.length)%len(c.ring)]
-		h.from, h.length = from, copy(h.data[:], b)
+		h.from, h.to, h.length = from, c.engine.worker.HandedTo(), copy(h.data[:], b)
 		c.length++
 	}
 	c.mu.Unlock()
@@ -189,6 +190,7 @@ func (c *control) turn(tick bool) bool {
 	if tick {
 		c.effects = m.Tick(c.now(), look, c.effects)
 		c.followMTU()
+		c.followPaths()
 	}
 	c.carryOut(c.effects)
 	clear(c.effects)
@@ -219,9 +221,15 @@ func (c *control) messages(m *tunnel.Machine) {
 			c.busyUntil = now.Mono + busyFor
 		}
 		var reason tunnel.Reason
+		before := len(c.effects)
 		c.effects, reason = m.Message(now, 0, h.from, h.data[:h.length], now.Mono < c.busyUntil, c.effects)
 		if reason != tunnel.Accepted {
 			c.drop(reason)
+		}
+		for i := range c.effects[before:] { // answers leave from where the question came to
+			if f := &c.effects[before+i]; f.Kind == tunnel.Send && f.To == h.from {
+				f.Source = h.to
+			}
 		}
 		if len(c.effects) >= 64 {
 			c.carryOut(c.effects)
@@ -260,13 +268,13 @@ func (c *control) carryOut(effects []tunnel.Effect) {
 		p, _ := f.Handle.(*session.Peer)
 		switch f.Kind {
 		case tunnel.Send:
-			message, to := f.Message, f.To
+			d := worker.Datagrams{Buf: f.Message, Segment: len(f.Message), Peer: f.To, Local: f.Source}
 			steps = append(steps, func(w *worker.Worker) {
-				if !to.IsValid() && p != nil {
-					to = p.Endpoint
+				if !d.Peer.IsValid() && p != nil {
+					d.Peer, d.Local = p.Endpoint, p.Source
 				}
-				if to.IsValid() {
-					w.Send(worker.Datagrams{Buf: message, Segment: len(message), Peer: to})
+				if d.Peer.IsValid() {
+					w.Send(d)
 				}
 			})
 		case tunnel.Install:

@@ -64,6 +64,7 @@ type Engine struct {
 	log      *slog.Logger
 	link     *link
 	socket   *socket // the worker's, once it runs
+	asker    *asker  // the control goroutine's, once it runs
 	waiter   *waiter
 	worker   *worker.Worker
 	registry *meter.Registry
@@ -89,6 +90,7 @@ type Engine struct {
 type entry struct {
 	dataplane.Peer
 	lane *session.Peer
+	path pathState
 }
 
 var _ dataplane.Engine = (*Engine)(nil)
@@ -159,6 +161,12 @@ func (e *Engine) openPorts() (err error) {
 	if e.socket, err = openSocket(e.options.ListenPort, 0); err != nil {
 		return err
 	}
+	if !e.options.Plain {
+		e.socket.neverFragment()
+	}
+	if e.asker, err = openAsker(); err != nil {
+		return err
+	}
 	e.port = e.socket.port
 	if e.waiter, err = newWaiter(e.link.fd, e.socket.fd); err != nil {
 		return fmt.Errorf("prepare to wait for packets: %w", err)
@@ -175,6 +183,9 @@ func (e *Engine) closePorts() {
 	}
 	if e.waiter != nil {
 		e.waiter.close()
+	}
+	if e.asker != nil {
+		e.asker.close()
 	}
 }
 
@@ -258,7 +269,7 @@ func (e *Engine) tell(p *entry) error {
 func (e *Engine) put(p dataplane.Peer) error {
 	old := e.peers[p.Key]
 	if old == nil {
-		n := &entry{Peer: p, lane: &session.Peer{Key: p.Key, Roams: e.options.Plain}}
+		n := &entry{Peer: p, lane: &session.Peer{Key: p.Key, Roams: e.options.Plain, Path: session.Path{Probes: !e.options.Plain}}}
 		if err := e.tell(n); err != nil {
 			return err
 		}

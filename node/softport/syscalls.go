@@ -36,3 +36,10 @@ func rawSendmmsg(fd int, m []message) (int, unix.Errno) {
 	n, _, e := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(m))), uintptr(len(m)), unix.MSG_DONTWAIT, 0, 0)
 	return int(n), e
 }
+
+// disconnect forgets where a datagram socket was connected to: connect(2) with
+// the unspecified address family.
+func (q *asker) disconnect() {
+	var nowhere unix.RawSockaddr
+	unix.RawSyscall(unix.SYS_CONNECT, uintptr(q.fd), uintptr(unsafe.Pointer(&nowhere)), unsafe.Sizeof(nowhere))
+}

@@ -348,6 +348,9 @@ func (e *Engine) rebind(port uint16, mark uint32) error {
 	if err != nil {
 		return refuse(unix.EADDRINUSE, "listen on port %d: %w", port, err)
 	}
+	if !e.options.Plain {
+		s.neverFragment()
+	}
 	old := e.socket
 	swapped := make(chan error, 1)
 	e.worker.Do(func() {

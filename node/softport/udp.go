@@ -22,7 +22,8 @@ type socket struct {
 	port uint16
 	gso  atomic.Bool // cleared for good when the way out refuses it
 	gro  bool
-	v4   bool // no IPv6 on this host
+	v4   bool       // no IPv6 on this host
+	gone netip.Addr // was ours, until the kernel said otherwise
 
 	in  batch
 	out batch
@@ -41,12 +42,6 @@ type batch struct {
 	iov      [messages]unix.Iovec
 	names    [messages]unix.RawSockaddrInet6
 	control  [messages]controlBuf
-}
-
-// controlBuf is a control message of one integer, aligned as the kernel wants it.
-type controlBuf struct {
-	header unix.Cmsghdr
-	data   [8]byte
 }
 
 // openSocket binds a port, zero for any free one, in the calling thread's
@@ -95,6 +90,7 @@ func openSocket(port uint16, mark uint32) (*socket, error) {
 		s.close()
 		return nil, fmt.Errorf("ask for the bound UDP port: %w", err)
 	}
+	s.receiveLocal()
 	s.in.prepare()
 	s.out.prepare()
 	return s, nil
@@ -107,6 +103,17 @@ func (b *batch) prepare() {
 		h.Iov = &b.iov[i]
 		h.SetIovlen(1)
 	}
+}
+
+// beside writes what goes beside message i.
+func (b *batch) beside(i, segment int, local netip.Addr, v4 bool) {
+	h := &b.messages[i].header
+	h.Control = nil
+	n := b.control[i].put(segment, local, v4)
+	if n > 0 {
+		h.Control = (*byte)(unsafe.Pointer(&b.control[i]))
+	}
+	h.SetControllen(n)
 }
 
 // Receive implements worker.Outside.
@@ -131,11 +138,12 @@ func (s *socket) Receive(in []worker.Datagrams) (int, error) {
 		m := &b.messages[i]
 		in[i].Buf = in[i].Buf[:m.length]
 		in[i].Segment = int(m.length)
-		c := &b.control[i]
-		if m.header.Controllen >= unix.SizeofCmsghdr+4 && c.header.Level == unix.SOL_UDP && c.header.Type == udpGRO {
-			if size := int(binary.NativeEndian.Uint32(c.data[:])); size > 0 {
-				in[i].Segment = size
-			}
+		size, local := b.control[i].parse(int(m.header.Controllen))
+		if size > 0 {
+			in[i].Segment = size
+		}
+		if in[i].Local = local; local == s.gone {
+			s.gone = netip.Addr{} // it is ours again
 		}
 		in[i].Peer = fromSockaddr(&b.names[i])
 	}
@@ -154,16 +162,11 @@ func (s *socket) Send(out []worker.Datagrams) (int, error) {
 		b.iov[i] = iovec(d.Buf)
 		h := &b.messages[i].header
 		h.Namelen = s.toSockaddr(&b.names[i], d.Peer)
-		h.Control = nil
-		h.SetControllen(0)
-		if d.Segment > 0 && d.Segment < len(d.Buf) {
-			c := &b.control[i]
-			c.header = unix.Cmsghdr{Level: unix.SOL_UDP, Type: udpGSO}
-			c.header.SetLen(unix.CmsgLen(2))
-			binary.NativeEndian.PutUint16(c.data[:], uint16(d.Segment))
-			h.Control = (*byte)(unsafe.Pointer(c))
-			h.SetControllen(unix.CmsgSpace(2))
+		segment := 0
+		if d.Segment < len(d.Buf) {
+			segment = d.Segment
 		}
+		b.beside(i, segment, s.source(d.Local), s.v4)
 	}
 	sent, errno := rawSendmmsg(s.fd, b.messages[:n])
 	switch errno {
@@ -178,6 +181,9 @@ func (s *socket) Send(out []worker.Datagrams) (int, error) {
 		if out[0].Segment < len(out[0].Buf) {
 			return s.sendPlain(out[:1])
 		}
+	}
+	if s.lose(errno, out[0].Local) {
+		return s.Send(out)
 	}
 	return 0, errno
 }
@@ -198,15 +204,20 @@ func (s *socket) sendPlain(out []worker.Datagrams) (done int, err error) {
 				rest = rest[size:]
 				h := &b.messages[n].header
 				h.Namelen = s.toSockaddr(&b.names[n], d.Peer)
-				h.Control = nil
-				h.SetControllen(0)
+				b.beside(n, 0, s.source(d.Local), s.v4)
 			}
 			for at := 0; at < n; {
 				k, errno := rawSendmmsg(s.fd, b.messages[at:n])
-				if errno != 0 {
+				switch {
+				case errno == 0:
+					at += k
+				case s.lose(errno, d.Local):
+					for j := at; j < n; j++ {
+						b.beside(j, 0, netip.Addr{}, s.v4)
+					}
+				default:
 					return i, errno
 				}
-				at += k
 			}
 		}
 	}

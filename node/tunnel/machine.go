@@ -96,6 +96,7 @@ type Effect struct {
 	Handle  any // of the lane; nil for an answer to nobody known
 	Worker  int // who is to do it: the lane's owner, or who heard the nobody
 	To      netip.AddrPort
+	Source  netip.Addr // of Send: which of our addresses; the caller's to fill in
 	Message []byte
 	Keys    *session.Keys
 	Current bool
