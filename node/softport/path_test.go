@@ -227,4 +227,3 @@ func TestAnswersLeaveFromTheAddressAsked(t *testing.T) {
 		})
 	}
 }
-
