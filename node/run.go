@@ -282,7 +282,7 @@ func (n *running) openHost(o Options) (err error) {
 		return err
 	}
 	n.engine = e
-	n.server = transfer.NewServer(transfer.ServerOptions{Admit: n.admission.admit, Keep: n.reportUsage, Logger: n.log})
+	n.server = transfer.NewServer(transfer.ServerOptions{Holder: n.identity.Node, Admit: n.admission.admit, Keep: n.reportUsage, Logger: n.log})
 	n.usage.server = n.server
 	n.usage.restore()
 	offerings, problems := n.state.loadOfferings()

@@ -73,6 +73,7 @@ func (v town) refused(want string, node string, args ...string) {
 	r := v.type1(node, args...)
 	lines := strings.Split(strings.TrimSpace(r.Err), "\n")
 	last := lines[len(lines)-1]
+	v.Log(last)
 	switch {
 	case r.Code != exitError && r.Code != exitUsage:
 		v.Errorf("%s# %s\nexit code %d, want 1 or 2: %s%s", node, strings.Join(args, " "), r.Code, r.Out, r.Err)

@@ -57,6 +57,9 @@ the same line is typed again; files that are there already are checked and kept.
 					}
 					row("  verified\tevery 16 KiB, against root %s", r.Digest)
 					row("  goodput\t%.2f Gbit/s for %s", float64(r.Rate)/1e9, r.Duration.Round(10*time.Millisecond))
+					for _, id := range r.Earlier {
+						row("  transfer\t%s, from a holder that went away", id)
+					}
 					row("  transfer\t%s", r.Transfer)
 					row("  reservation\t%s", reservationText(r.Reservation))
 				})

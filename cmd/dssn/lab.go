@@ -71,6 +71,7 @@ func labUpCommand() *cobra.Command {
 		},
 	}
 	bootFlags(cmd, &o, "lab")
+	cmd.Flags().StringVar(&o.Replica, "replica", "", "backbone `node` behind which the holder's institution has a second terminal (default: none)")
 	return cmd
 }
 

@@ -299,6 +299,7 @@ func (x *step) terminate(r *Reservation, reason string) {
 	x.replan = true
 	x.touch(r)
 	if !r.Implicit {
+		x.regrant = true // the data may now come from a nearer holder
 		x.event("terminated", r.Egress, r.ID, "the reservation for %s ended: %s", r.Data, reason)
 	}
 }

@@ -61,14 +61,14 @@ func (c *Core) Resolve(by Principal, id dssn.DataID) (northbound.Resolution, err
 	if g == nil {
 		return northbound.Resolution{}, c.noReach(n, d)
 	}
-	h := c.holderFor(d, n)
+	h := c.source(d, n, c.contracts())
 	if h == nil {
 		return northbound.Resolution{}, refuse(Conflict, "no terminal holds %s at present: ask its owner %s", id, d.Institution)
 	}
 	r.Holder, r.HolderNode, r.Grant, r.Until = h.Name, h.Node, g.ID, g.Until
 	for _, key := range sortedKeys(c.s.Reservations) {
 		res := c.s.Reservations[key]
-		if live(res) && res.Data == id && res.Egress == n.Name && (r.Route == nil || r.Route.Implicit) {
+		if live(res) && res.Data == id && res.Ingress == h.Name && res.Egress == n.Name && (r.Route == nil || r.Route.Implicit) {
 			r.Route = c.view(res)
 		}
 	}

@@ -36,13 +36,9 @@ type relation struct {
 }
 
 // relations lists what the grants in force permit, in the order of identifiers
-// and names: each dataset from its nearest holder to each terminal of each
+// and names: each dataset from its source (see source) to each terminal of each
 // party. It walks over grants, not over all pairs of datasets and nodes.
 func (c *Core) relations() (out []relation) {
-	type reach struct {
-		data dssn.DataID
-		node string
-	}
 	terminals := map[string][]*Node{} // by institution
 	for _, n := range c.s.Nodes {
 		if n.Role == southbound.RoleTerminal && n.Hub != "" {
@@ -74,8 +70,9 @@ func (c *Core) relations() (out []relation) {
 		return cmp.Or(a.dataset.Record.ID.Compare(b.dataset.Record.ID), cmp.Compare(a.consumer.Name, b.consumer.Name))
 	})
 	kept := out[:0]
+	booked := c.contracts()
 	for _, r := range out {
-		if r.holder = c.holderFor(r.dataset, r.consumer); r.holder != nil && r.holder.Hub != "" {
+		if r.holder = c.source(r.dataset, r.consumer, booked); r.holder != nil && r.holder.Hub != "" {
 			kept = append(kept, r)
 		}
 	}
@@ -96,6 +93,60 @@ func (c *Core) covered(p netip.Prefix) (out []*northbound.Dataset) {
 		}
 	}
 	return out
+}
+
+// reach is a dataset at a terminal that may fetch it.
+type reach struct {
+	data dssn.DataID
+	node string
+}
+
+// contracts returns from which holder each dataset was reserved, by those who did.
+func (c *Core) contracts() map[reach]string {
+	out := map[reach]string{}
+	for _, r := range c.s.Reservations {
+		if booked(r) {
+			out[reach{r.Data, r.Egress}] = r.Ingress
+		}
+	}
+	return out
+}
+
+// source returns the holder from which n gets d: the one of n's contract while
+// it holds d and can be reached, else the nearest. nil where there is none.
+func (c *Core) source(d *northbound.Dataset, n *Node, contracts map[reach]string) *Node {
+	if name := contracts[reach{d.Record.ID, n.Name}]; slices.Contains(d.Holders, name) {
+		if _, ok := c.distance(name, n.Name); ok && c.s.Nodes[name] != nil {
+			return c.s.Nodes[name]
+		}
+	}
+	return c.holderFor(d, n)
+}
+
+// follow moves contracts whose holder went away to the source that took its
+// place, if what is committed fits there. Where it does not, the contract stays
+// as it is, degraded, and what comes from the new source is background traffic.
+func (x *step) follow() {
+	sources := map[reach]*Node{}
+	for _, r := range x.rel {
+		sources[reach{r.dataset.Record.ID, r.consumer.Name}] = r.holder
+	}
+	for _, id := range sortedKeys(x.s.Reservations) {
+		r := x.s.Reservations[id]
+		h := sources[reach{r.Data, r.Egress}]
+		if !booked(r) || h == nil || h.Name == r.Ingress {
+			continue
+		}
+		p, err := x.admit(h.Name, r.Egress, 0, r.Committed)
+		if err != nil {
+			continue
+		}
+		x.event("contract-moved", r.Egress, r.ID, "the data of %s now comes from %s instead of %s, and its bandwidth with it", r.ID, h.Name, r.Ingress)
+		x.touch(r)
+		r.Ingress = h.Name
+		x.takePath(r.Ingress, r.Egress, p)
+		x.touch(r)
+	}
 }
 
 // flows lists the permitted flows: for every relation the data and the requests
@@ -151,6 +202,7 @@ func (x *step) reconcile() {
 			x.touchNode(r.holder.Name)
 			x.touchNode(r.consumer.Name)
 		}
+		x.follow()
 		x.implicit(flows(x.rel))
 		x.endUnpermitted()
 	}
@@ -228,7 +280,7 @@ func (x *step) endUnpermitted() {
 	}
 	for _, id := range sortedKeys(x.s.Reservations) {
 		r := x.s.Reservations[id]
-		if ended(r) || r.Implicit || permitted[flowKey(r)] {
+		if ended(r) || r.Implicit || permitted[[2]netip.Prefix{r.From, r.To}] {
 			continue
 		}
 		n := x.s.Nodes[r.Egress]
@@ -245,8 +297,8 @@ func (x *step) endUnpermitted() {
 
 // replaced reports which implicit reservations give way to an explicit one of
 // the same flow.
-func (c *Core) replaced() map[[2]netip.Prefix]bool {
-	out := map[[2]netip.Prefix]bool{}
+func (c *Core) replaced() map[flowID]bool {
+	out := map[flowID]bool{}
 	for _, r := range c.s.Reservations {
 		if live(r) && !r.Implicit {
 			out[flowKey(r)] = true
@@ -255,8 +307,13 @@ func (c *Core) replaced() map[[2]netip.Prefix]bool {
 	return out
 }
 
-// flowKey tells flows apart.
-func flowKey(r *Reservation) [2]netip.Prefix { return [2]netip.Prefix{r.From, r.To} }
+// flowID tells flows apart: the same data from two holders are two.
+type flowID struct {
+	from, to netip.Prefix
+	ingress  string
+}
+
+func flowKey(r *Reservation) flowID { return flowID{r.From, r.To, r.Ingress} }
 
 // demands lists who takes part in sharing, in a fixed order.
 func (c *Core) demands() (rs []*Reservation, ds []solve.PathDemand) {

@@ -173,7 +173,10 @@ func (x *step) delivery(n *Node, d southbound.Delivery) {
 	if t.State == northbound.TransferOneSided && t.ReceiverDone {
 		t.State = northbound.TransferRunning // the receiver's report was only late
 	}
-	if t.HolderDone && t.ReceiverDone {
+	// A receiver that is done has said its last word. Where the holder knows the
+	// same number, it need not have heard that it was the last: it may have gone
+	// away, and the rest come from another.
+	if t.ReceiverDone && (t.HolderDone || t.ReceiverBytes > 0 && t.HolderBytes == t.ReceiverBytes) {
 		x.settle(t, ds)
 	}
 }

@@ -90,6 +90,9 @@ type Result struct {
 	Digest content.Digest `json:"digest"`
 	// Retries counts connections that failed and were replaced.
 	Retries int `json:"retries"`
+	// Earlier are the transfers that this get began with other holders, before
+	// the identifier's address led to this one. Each was accounted by itself.
+	Earlier []string `json:"earlier_transfers,omitempty"`
 }
 
 const (
@@ -105,6 +108,8 @@ const (
 // files that are there already are checked and kept, never overwritten. After
 // an error, a cancelled ctx or a kill, the same call goes on where it ended. A
 // *content.CorruptError in the error's chain names what is not as published.
+// Where the identifier's address leads to another holder on the way, because the
+// first one went away or a nearer one appeared, Get goes on from that one.
 func Get(ctx context.Context, o Options) (*Result, error) {
 	id, path, err := dssn.ParseDataURI(o.URI)
 	if err != nil {
@@ -116,27 +121,60 @@ func Get(ctx context.Context, o Options) (*Result, error) {
 	if o.Patience <= 0 {
 		o.Patience = defaultPatience
 	}
-	res, err := o.Local.Resolve(ctx, id)
-	if err != nil {
+	if o.wait <= 0 {
+		o.wait = firstWait
+	}
+	began, lastByte := time.Now(), time.Now()
+	var earlier []string
+	heard := map[string]uint64{}
+	var fetched dssn.ByteCount
+	for wait := o.wait; ; wait = min(2*wait, lastWait) {
+		g := &get{Options: o, began: began, heard: heard}
+		r, err := g.once(ctx, id, path)
+		var m *moved
+		if err == nil {
+			r.Earlier, r.Fetched = earlier, r.Fetched+fetched
+			r.Resumed -= min(fetched, r.Resumed)
+			r.Rate = dssn.RateOf(r.Fetched, r.Duration)
+		}
+		if !errors.As(err, &m) {
+			return r, err
+		}
+		if n := g.fetchedBytes(); n > 0 {
+			fetched += n
+			lastByte, wait = time.Now(), o.wait
+			earlier = append(earlier, g.transfer)
+		}
+		if time.Since(lastByte) > o.Patience {
+			return nil, gaveUp(o.Patience, err)
+		}
+		if err := sleep(ctx, wait); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// once gets from the holder that the catalogue names now. A *moved error means
+// that the address leads to another.
+func (g *get) once(ctx context.Context, id dssn.DataID, path string) (*Result, error) {
+	var err error
+	if g.res, err = g.Local.Resolve(ctx, id); err != nil {
 		return nil, err
 	}
-	if err := res.Record.Verify(); err != nil {
+	if err := g.res.Record.Verify(); err != nil {
 		return nil, err
 	}
-	if res.Record.ID != id {
-		return nil, fmt.Errorf("asked for %s and got the record of %s: ask the catalogue's operator", id, res.Record.ID)
+	if g.res.Record.ID != id {
+		return nil, fmt.Errorf("asked for %s and got the record of %s: ask the catalogue's operator", id, g.res.Record.ID)
 	}
-	g := &get{Options: o, res: res, began: time.Now()}
-	g.remote = newRemote(id, o.Dial)
-	if o.wait > 0 {
-		g.remote.firstWait = o.wait
-	}
+	g.remote = newRemote(id, g.res.Holder, g.Dial)
+	g.remote.firstWait = g.wait
 	defer g.remote.close()
 	manifest, err := g.manifest(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if g.out, err = openOutput(o.Out); err != nil {
+	if g.out, err = openOutput(g.Out); err != nil {
 		return nil, err
 	}
 	defer g.out.close()
@@ -159,9 +197,13 @@ type get struct {
 	queue    *queue
 	files    []*file // that were asked for
 	others   int64   // counted bytes of files that were not
-	total    dssn.ByteCount
-	resumed  dssn.ByteCount
-	reused   dssn.ByteCount
+	unasked  bool    // the journal knows of such files
+	before   uint64  // counted when this run began
+	// heard is what holders that this Get left have acknowledged, by transfer.
+	heard   map[string]uint64
+	total   dssn.ByteCount
+	resumed dssn.ByteCount
+	reused  dssn.ByteCount
 }
 
 // manifest fetches and verifies the manifest, with Patience.
@@ -200,11 +242,15 @@ func (g *get) manifest(ctx context.Context) (*content.Manifest, error) {
 func (g *get) run(ctx context.Context) (*Result, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	g.before = g.queue.counted()
 	reporter := g.startReporter(ctx)
 	err := g.fetchAll(ctx, cancel)
 	count := g.queue.counted()
 	if err != nil {
 		reporter.stop()
+		if m := (*moved)(nil); errors.As(err, &m) {
+			g.heard[g.transfer] = max(reporter.acked, g.before)
+		}
 		g.journal.file.Close()
 		return nil, err
 	}
@@ -215,7 +261,7 @@ func (g *get) run(ctx context.Context) (*Result, error) {
 	fetched := dssn.ByteCount(g.queue.fetchedBytes())
 	took := time.Since(g.began)
 	g.journal.file.Close()
-	if g.others == 0 {
+	if !g.unasked {
 		g.out.finish(g.res.Record.ID)
 	}
 	return &Result{
@@ -224,6 +270,31 @@ func (g *get) run(ctx context.Context) (*Result, error) {
 		ContentBytes: dssn.ByteCount(count), Duration: took, Rate: dssn.RateOf(fetched, took),
 		Digest: g.res.Record.Root, Retries: g.queue.retries(),
 	}, nil
+}
+
+// fetchedBytes returns what this run has verified.
+func (g *get) fetchedBytes() dssn.ByteCount {
+	if g.queue == nil {
+		return 0
+	}
+	return dssn.ByteCount(g.queue.fetchedBytes())
+}
+
+// leave ends a transfer whose holder the address no longer leads to: what that
+// holder has acknowledged is what it delivered, or, where that is not known, what
+// the journal has counted. An error changes nothing that could be done here; the
+// transfer is then shown as running.
+func (g *get) leave(ctx context.Context, transfer string, holder dssn.NodeID, count uint64) {
+	if n, known := g.heard[transfer]; known {
+		count = n
+	}
+	if count == 0 {
+		return
+	}
+	g.Local.Report(context.WithoutCancel(ctx), southbound.Delivery{
+		Transfer: transfer, End: southbound.EndReceiver, Data: g.res.Record.ID, Peer: holder,
+		Reservation: g.res.Reservation, ContentBytes: count, Started: g.began.UTC(), Updated: time.Now().UTC(), Done: true,
+	})
 }
 
 // transferText returns the text form of a transfer's identifier.

@@ -98,6 +98,7 @@ func serve(t testing.TB, o Offering) *holder {
 	h := &holder{record: o.Record, dir: o.Dir}
 	h.terms = Terms{Peer: testNode(t, 2), Reservation: 0xfeed}
 	h.Server = NewServer(ServerOptions{
+		Holder: testNode(t, 1),
 		Logger: slog.New(slog.DiscardHandler),
 		Admit: func(source netip.Addr, data dssn.DataID) (Terms, error) {
 			if why := h.refuse.Load(); why != nil {

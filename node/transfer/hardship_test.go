@@ -611,7 +611,7 @@ func TestRangesFromAnEarlierBootAreCheckedBeforeTheyAreBelieved(t *testing.T) {
 		}
 	}
 	write("f.part", part)
-	head := journalHead{data: r.ID, root: r.Root, transfer: [16]byte{1}, boot: [16]byte{9}}
+	head := journalHead{data: r.ID, root: r.Root, transfer: [16]byte{1}, boot: [16]byte{9}, holder: testNode(t, 1)}
 	write(journalName(r.ID), journalRecord{0, kindHeld, span{0, 512 << 10}}.append(head.append(nil)))
 	res, err := Get(context.Background(), h.options(t, l, out))
 	if err != nil {

@@ -16,26 +16,27 @@ import (
 
 // The journal of an unfinished Get stands beside its output, in
 // .dssn/IDENTIFIER.journal, and says which ranges are verified and on disk. It
-// begins with a head of 104 bytes and goes on with records of 32; integers are
+// begins with a head of 120 bytes and goes on with records of 32; integers are
 // big-endian, checks are CRC-32C over the bytes before them:
 //
-//	 0               16        32             64          80        96      100
-//	| "dssn-journal" | data id | content root | transfer  | boot id | check | zero |
-//	| NUL NUL NUL 1  | 16      | 32           | 16        | 16      | 4     | 4    |
+//	 0               16        32             64         80        96       112     116
+//	| "dssn-journal" | data id | content root | transfer | boot id | holder | check | zero |
+//	| NUL NUL NUL 2  | 16      | 32           | 16       | 16      | 16     | 4     | 4    |
 //
 //	 0      4      8      16     24      28
 //	| file | kind | from | to   | check | zero |
 //	| 4    | 4    | 8    | 8    | 4     | 4    |
 //
 // file is the index in the manifest. Kind 0: verified, counted, on disk. Kind 1:
-// counted once, but no longer on disk. A record is written after its bytes and
+// counted once, but no longer on disk. Kind 2: on disk, verified in an earlier
+// transfer from another holder and counted there. A record is written after its bytes and
 // before they are acknowledged, so a killed Get never acknowledges less after
 // than before. What follows the first bad record is a torn write and is
 // ignored. Within one boot the page cache keeps that order; after another boot
 // the ranges are checked again before they are believed.
 const (
-	journalMagic      = "dssn-journal\x00\x00\x00\x01"
-	journalHeadSize   = 104
+	journalMagic      = "dssn-journal\x00\x00\x00\x02"
+	journalHeadSize   = 120
 	journalRecordSize = 32
 )
 
@@ -44,6 +45,7 @@ type journalKind uint32
 const (
 	kindHeld journalKind = iota
 	kindCounted
+	kindKept
 )
 
 // journalHead identifies the transfer that a journal belongs to.
@@ -52,6 +54,7 @@ type journalHead struct {
 	root     content.Digest
 	transfer [transferIDDigits / 2]byte
 	boot     [16]byte
+	holder   dssn.NodeID
 }
 
 // journalRecord is one verified range.
@@ -71,6 +74,8 @@ func (h journalHead) append(b []byte) []byte {
 	b = append(b, h.root[:]...)
 	b = append(b, h.transfer[:]...)
 	b = append(b, h.boot[:]...)
+	holder := h.holder.DataID().As16()
+	b = append(b, holder[:]...)
 	b = binary.BigEndian.AppendUint32(b, crc32.Checksum(b[at:], castagnoli))
 	return append(b, 0, 0, 0, 0)
 }
@@ -91,17 +96,23 @@ func (r journalRecord) append(b []byte) []byte {
 func parseJournal(b []byte) (h journalHead, records []journalRecord, ok bool) {
 	be := binary.BigEndian
 	if len(b) < journalHeadSize || string(b[:16]) != journalMagic ||
-		be.Uint32(b[96:]) != crc32.Checksum(b[:96], castagnoli) || be.Uint32(b[100:]) != 0 {
+		be.Uint32(b[112:]) != crc32.Checksum(b[:112], castagnoli) || be.Uint32(b[116:]) != 0 {
 		return journalHead{}, nil, false
 	}
 	h.data = dssn.DataIDFrom16([16]byte(b[16:32]))
 	copy(h.root[:], b[32:])
 	copy(h.transfer[:], b[64:])
 	copy(h.boot[:], b[80:])
+	if holder := dssn.DataIDFrom16([16]byte(b[96:112])); !holder.IsZero() {
+		var err error
+		if h.holder, err = dssn.NodeIDFrom(holder); err != nil {
+			return journalHead{}, nil, false
+		}
+	}
 	for b = b[journalHeadSize:]; len(b) >= journalRecordSize; b = b[journalRecordSize:] {
 		r := journalRecord{be.Uint32(b), journalKind(be.Uint32(b[4:])), span{int64(be.Uint64(b[8:])), int64(be.Uint64(b[16:]))}}
 		if be.Uint32(b[24:]) != crc32.Checksum(b[:24], castagnoli) || be.Uint32(b[28:]) != 0 ||
-			r.kind > kindCounted || r.span.from < 0 || r.span.from >= r.span.to {
+			r.kind > kindKept || r.span.from < 0 || r.span.from >= r.span.to {
 			break
 		}
 		records = append(records, r)

@@ -18,8 +18,12 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 
 func testJournal() (journalHead, []journalRecord, []byte) {
 	id, _ := dssn.ParseDataID("3fff:d55:12:7:2c21:9a3e:41c7:8d2")
-	h := journalHead{data: id, root: content.Hash([]byte("root")), transfer: [16]byte{1, 2, 3}, boot: [16]byte{4, 5, 6}}
-	records := []journalRecord{{0, kindHeld, span{0, 1 << 20}}, {7, kindCounted, span{5, 6}}, {7, kindHeld, span{1 << 40, 1<<40 + 1}}}
+	holder, err := dssn.NodeIDFrom(dssn.DataIDFrom16([16]byte{0x3f, 0xff, 8: 0x20, 9: 0x01, 15: 1}))
+	if err != nil {
+		panic(err)
+	}
+	h := journalHead{data: id, root: content.Hash([]byte("root")), transfer: [16]byte{1, 2, 3}, boot: [16]byte{4, 5, 6}, holder: holder}
+	records := []journalRecord{{0, kindHeld, span{0, 1 << 20}}, {7, kindCounted, span{5, 6}}, {7, kindHeld, span{1 << 40, 1<<40 + 1}}, {8, kindKept, span{0, 9}}}
 	b := h.append(nil)
 	for _, r := range records {
 		b = r.append(b)

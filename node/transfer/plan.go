@@ -22,6 +22,7 @@ type file struct {
 
 	have    ranges   // on disk, verified
 	counted ranges   // verified in this transfer, once each
+	kept    bool     // an earlier transfer from another holder brought some of it
 	whole   bool     // under its own name
 	pending []span   // of what is missing, not yet handed to a worker
 	open    *os.File // while pieces are fetched
@@ -38,9 +39,16 @@ func (g *get) plan(ctx context.Context, m *content.Manifest, want string) (err e
 	head, records, resuming := readJournal(g.out.root, g.res.Record.ID)
 	boot := bootID()
 	if !resuming || head.data != g.res.Record.ID || head.root != g.res.Record.Root {
-		head = journalHead{data: g.res.Record.ID, root: g.res.Record.Root, boot: boot}
+		head = journalHead{data: g.res.Record.ID, root: g.res.Record.Root, boot: boot, holder: g.res.Holder}
 		rand.Read(head.transfer[:]) // never fails (crypto/rand)
 		records, resuming = nil, false
+	}
+	if head.holder != g.res.Holder {
+		// One transfer has one holder: what came from the other stays and is its.
+		g.leave(ctx, transferText(head.transfer), head.holder, countOf(records))
+		rand.Read(head.transfer[:])
+		head.holder = g.res.Holder
+		records = keep(records)
 	}
 	trusted := head.boot == boot && boot != [16]byte{}
 	head.boot = boot
@@ -70,6 +78,31 @@ func (g *get) plan(ctx context.Context, m *content.Manifest, want string) (err e
 	return nil
 }
 
+// countOf returns how many distinct bytes the transfer of these records has counted.
+func countOf(records []journalRecord) (n uint64) {
+	files := map[uint32]*ranges{}
+	for _, r := range records {
+		if r.kind == kindKept {
+			continue
+		}
+		if files[r.file] == nil {
+			files[r.file] = new(ranges)
+		}
+		n += uint64(files[r.file].add(r.span))
+	}
+	return n
+}
+
+// keep returns what records say is on disk, for a transfer that did not bring it.
+func keep(records []journalRecord) (kept []journalRecord) {
+	for _, r := range records {
+		if r.kind != kindCounted {
+			kept = append(kept, journalRecord{r.file, kindKept, r.span})
+		}
+	}
+	return kept
+}
+
 // apply gives each file its ranges. It returns the records of files that are
 // not asked for this time, and counts them too: they belong to the same transfer.
 func (g *get) apply(records []journalRecord) (kept []journalRecord) {
@@ -81,14 +114,21 @@ func (g *get) apply(records []journalRecord) (kept []journalRecord) {
 	for _, r := range records {
 		if f := asked[r.file]; f != nil {
 			if r.span.to <= int64(f.Size) {
-				f.counted.add(r.span)
-				if r.kind == kindHeld {
+				if r.kind != kindKept {
+					f.counted.add(r.span)
+				}
+				if r.kind != kindCounted {
 					f.have.add(r.span)
 				}
+				f.kept = f.kept || r.kind == kindKept
 			}
 			continue
 		}
 		kept = append(kept, r)
+		g.unasked = true
+		if r.kind == kindKept {
+			continue
+		}
 		if others[r.file] == nil {
 			others[r.file] = new(ranges)
 		}
@@ -103,11 +143,11 @@ func foundRecords(files []*file) (out []journalRecord) {
 		for _, s := range f.counted.spans {
 			out = append(out, journalRecord{uint32(f.index), kindCounted, s})
 		}
-		if f.counted.total() == 0 {
+		if f.counted.total() == 0 && !f.kept {
 			continue // whatever is here was here before the transfer
 		}
 		for _, s := range f.have.spans {
-			out = append(out, journalRecord{uint32(f.index), kindHeld, s})
+			out = append(out, journalRecord{uint32(f.index), kindKept, s})
 		}
 	}
 	return out
@@ -143,7 +183,7 @@ func (g *get) look(ctx context.Context, f *file, trusted, resuming bool) error {
 	size := int64(f.Size)
 	fi, err := g.out.root.Lstat(f.Path)
 	if err == nil {
-		claimed := f.have.total() == size && f.counted.total() > 0
+		claimed := f.have.total() == size && (f.counted.total() > 0 || f.kept)
 		ok := fi.Mode().IsRegular() && fi.Size() == size
 		if ok && !(claimed && trusted) {
 			ok, err = g.out.matches(ctx, f)

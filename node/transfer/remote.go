@@ -39,16 +39,23 @@ type temporary struct{ err error }
 func (t *temporary) Error() string { return t.err.Error() }
 func (t *temporary) Unwrap() error { return t.err }
 
+// moved means that the identifier's address leads to another holder than the one
+// that was asked for.
+type moved struct{ detail string }
+
+func (m *moved) Error() string { return m.detail }
+
 // remote is the holder of one identifier, as HTTP sees it.
 type remote struct {
 	id     dssn.DataID
+	holder dssn.NodeID // who must answer; zero: whoever does
 	client *http.Client
 	dial   func(ctx context.Context, network, address string) (net.Conn, error)
 	// firstWait is how long to wait before the first retry.
 	firstWait time.Duration
 }
 
-func newRemote(id dssn.DataID, dial func(ctx context.Context, network, address string) (net.Conn, error)) *remote {
+func newRemote(id dssn.DataID, holder dssn.NodeID, dial func(ctx context.Context, network, address string) (net.Conn, error)) *remote {
 	if dial == nil {
 		// Idle connections ask each second, so that a holder that was killed and
 		// started again answers with a reset at once instead of never.
@@ -62,7 +69,7 @@ func newRemote(id dssn.DataID, dial func(ctx context.Context, network, address s
 		}
 		return &livelyConn{c}, nil
 	}
-	return &remote{id: id, firstWait: firstWait, dial: lively, client: &http.Client{
+	return &remote{id: id, holder: holder, firstWait: firstWait, dial: lively, client: &http.Client{
 		Transport: &http.Transport{
 			DialContext:           lively,
 			MaxIdleConnsPerHost:   2,
@@ -99,6 +106,9 @@ func (r *remote) do(ctx context.Context, method, path string, header http.Header
 	}
 	for k, v := range header {
 		req.Header[k] = v
+	}
+	if !r.holder.IsZero() {
+		req.Header.Set(HolderHeader, r.holder.String())
 	}
 	res, err := r.client.Do(req)
 	if err != nil {

@@ -136,7 +136,7 @@ func (r *reporter) settle(ctx context.Context, count uint64) error {
 	if count == 0 {
 		return nil // everything was here before; there was no transfer
 	}
-	done := r.g.others == 0
+	done := !r.g.unasked
 	err := r.g.remote.insist(ctx, r.g.Patience, func() error {
 		err := r.acknowledge(ctx, count, done)
 		var refused *Refusal

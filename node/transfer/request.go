@@ -16,10 +16,13 @@ import (
 	"dssn/content"
 )
 
-// The headers of Get's requests: the transfer's identifier, and how many of its
-// bytes are verified already. A holder that knows nothing of a transfer of which
+// The headers of Get's requests: the node that must answer (another refuses with
+// 421 Misdirected Request, RFC 9110 §15.5.20, because a transfer has one holder
+// and the address may come to lead to a second one), the transfer's identifier,
+// and how many of its bytes are verified already. A holder that knows nothing of a transfer of which
 // bytes are verified has been restarted since it served them.
 const (
+	HolderHeader   = "Dssn-Holder"
 	TransferHeader = "Dssn-Transfer"
 	VerifiedHeader = "Dssn-Verified"
 )

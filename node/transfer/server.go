@@ -22,6 +22,9 @@ import (
 
 // ServerOptions are what a Server needs from its node.
 type ServerOptions struct {
+	// Holder is the node that serves. Requests that name another are refused;
+	// zero serves all.
+	Holder dssn.NodeID
 	// Admit decides whether source may reach data, on every request. An error
 	// is one sentence and becomes the 403's detail. Required: there is no
 	// default that lets anybody in.
@@ -196,6 +199,10 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, id dssn.DataID) {
 	source, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
 		problem(w, http.StatusForbidden, "the request came from no address")
+		return
+	}
+	if want := r.Header.Get(HolderHeader); want != "" && !s.opts.Holder.IsZero() && want != s.opts.Holder.String() {
+		problem(w, http.StatusMisdirectedRequest, fmt.Sprintf("%s is held by %s here, not by %s: look it up in the catalogue again", id, s.opts.Holder, want))
 		return
 	}
 	req := &request{Server: s, w: w, r: r, source: source.Addr().WithZone(""), id: id}

@@ -20,6 +20,7 @@ import (
 // error ends it. For one goroutine.
 type stream struct {
 	id   dssn.DataID
+	head string // what every request says
 	conn net.Conn
 	in   *bufio.Reader
 	out  *bufio.Writer
@@ -36,8 +37,12 @@ func (r *remote) openStream(ctx context.Context) (*stream, error) {
 		}
 		return nil, &temporary{fmt.Errorf("reach the holder at %s: %w", r.id, err)}
 	}
+	head := fmt.Sprintf("Host: [%s]\r\n", r.id)
+	if !r.holder.IsZero() {
+		head += fmt.Sprintf("%s: %s\r\n", HolderHeader, r.holder)
+	}
 	return &stream{
-		id: r.id, conn: c,
+		id: r.id, head: head, conn: c,
 		in: bufio.NewReaderSize(c, 16<<10), out: bufio.NewWriterSize(c, 16<<10),
 		low:  newLowWater(c),
 		stop: context.AfterFunc(ctx, func() { c.Close() }),
@@ -52,7 +57,7 @@ func (s *stream) close() {
 // ask writes a request for a range; flush sends it.
 func (s *stream) ask(path string, want span, transfer string, verified uint64) {
 	u := url.URL{Path: path}
-	fmt.Fprintf(s.out, "GET %s HTTP/1.1\r\nHost: [%s]\r\nRange: bytes=%d-%d\r\n", u.EscapedPath(), s.id, want.from, want.to-1)
+	fmt.Fprintf(s.out, "GET %s HTTP/1.1\r\n%sRange: bytes=%d-%d\r\n", u.EscapedPath(), s.head, want.from, want.to-1)
 	if transfer != "" {
 		fmt.Fprintf(s.out, "%s: %s\r\n%s: %d\r\n", TransferHeader, transfer, VerifiedHeader, verified)
 	}
@@ -112,6 +117,9 @@ func refusal(id dssn.DataID, path string, res *http.Response) error {
 	p := Problem{Detail: fmt.Sprintf("the holder of %s answered %s to %s", id, res.Status, path)}
 	if res.Header.Get("Content-Type") == "application/problem+json" {
 		json.Unmarshal(text, &p)
+	}
+	if res.StatusCode == http.StatusMisdirectedRequest {
+		return &moved{p.Detail}
 	}
 	if res.StatusCode >= 500 || res.StatusCode == http.StatusTooManyRequests {
 		return &temporary{errors.New(p.Detail)}

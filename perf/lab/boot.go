@@ -26,6 +26,9 @@ type BootOptions struct {
 	Default bool
 	// Holder and Consumer are backbone nodes; a terminal is put behind each.
 	Holder, Consumer string
+	// Replica is a backbone node behind which the holder's institution has a
+	// second terminal, named after it; empty for none.
+	Replica string
 	// Transit is who forwards on the hubs; empty: the kernel.
 	Transit node.Transit
 	MTU     int
@@ -37,6 +40,7 @@ type BootOptions struct {
 // of its access terminal.
 func institution(hub string) string { return slug(hub) + "-institute" }
 func terminal(hub string) string    { return slug(hub) + "-terminal" }
+func replica(hub string) string     { return slug(hub) + "-replica" }
 
 // controllerPort is where the lab's controller answers.
 const controllerPort = 8443
@@ -106,8 +110,11 @@ func raise(o BootOptions, w io.Writer) (*Lab, *shell, error) {
 	if err := o.place(g); err != nil {
 		return nil, nil, err
 	}
-	l, err := Up(Options{ID: o.ID, Topology: o.Topology, Transit: o.Transit, MTU: o.MTU, Keep: o.Keep, Program: o.Program,
-		Terminals: []Terminal{{terminal(o.Holder), o.Holder}, {terminal(o.Consumer), o.Consumer}}})
+	terminals := []Terminal{{Name: terminal(o.Holder), At: o.Holder}, {Name: terminal(o.Consumer), At: o.Consumer}}
+	if o.Replica != "" {
+		terminals = append(terminals, Terminal{replica(o.Replica), o.Replica, institution(o.Holder)})
+	}
+	l, err := Up(Options{ID: o.ID, Topology: o.Topology, Transit: o.Transit, MTU: o.MTU, Keep: o.Keep, Program: o.Program, Terminals: terminals})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -160,9 +167,13 @@ func (l *Lab) answers(ctx context.Context, p *Process, socket string) error {
 // `dssn node join` at each; nodes join side by side. It returns when the
 // controller has seen every node act on its assignment.
 func (l *Lab) joinAll(ctx context.Context, sh *shell) error {
-	for _, t := range l.Terminals() {
-		hub := l.hubOf(t)
-		if _, err := sh.run(ctx, line{node: string(RoleController), args: []string{"dssn", "institution", "add", institution(hub)}}); err != nil {
+	added := map[string]bool{}
+	for _, n := range l.Plan.Nodes {
+		if n.Role != RoleTerminal || added[n.Institution] {
+			continue
+		}
+		added[n.Institution] = true
+		if _, err := sh.run(ctx, line{node: string(RoleController), args: []string{"dssn", "institution", "add", n.Institution}}); err != nil {
 			return err
 		}
 	}
@@ -187,7 +198,7 @@ func (l *Lab) join(ctx context.Context, sh *shell, name string) error {
 	create := []string{"dssn", "token", "create", "--node", name, "--role", string(n.Role)}
 	links := BackboneLinks
 	if n.Role == RoleTerminal {
-		create = append(create, "--institution", institution(n.Hub))
+		create = append(create, "--institution", n.Institution)
 		links = TerminalLinks
 	}
 	token, err := sh.run(ctx, line{node: string(RoleController), args: create, quiet: true})

@@ -70,7 +70,7 @@ func leavesNothing(t *testing.T) {
 func up(t *testing.T, id string) *Lab {
 	t.Helper()
 	need.Root(t)
-	l, err := Up(Options{ID: id, Topology: EightHubs, Terminals: []Terminal{{"north", "beijing"}, {"south", "guizhou"}}})
+	l, err := Up(Options{ID: id, Topology: EightHubs, Terminals: []Terminal{{Name: "north", At: "beijing"}, {Name: "south", At: "guizhou"}}})
 	if err != nil {
 		t.Fatal(err)
 	}

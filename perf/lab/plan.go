@@ -53,12 +53,14 @@ type Plan struct {
 
 // Node is one namespace.
 type Node struct {
-	Name      string    `json:"name"` // as in the topology; what people type
-	Namespace string    `json:"namespace"`
-	Role      Role      `json:"role"`
-	Hub       string    `json:"hub,omitempty"` // a terminal's backbone node
-	Addresses []Address `json:"addresses,omitempty"`
-	Routes    []Route   `json:"routes,omitempty"`
+	Name      string `json:"name"` // as in the topology; what people type
+	Namespace string `json:"namespace"`
+	Role      Role   `json:"role"`
+	Hub       string `json:"hub,omitempty"` // a terminal's backbone node
+	// Institution is a terminal's owner.
+	Institution string    `json:"institution,omitempty"`
+	Addresses   []Address `json:"addresses,omitempty"`
+	Routes      []Route   `json:"routes,omitempty"`
 }
 
 // Address is given to an interface of the management network.
@@ -97,6 +99,8 @@ const (
 type Terminal struct {
 	Name string
 	At   string // the backbone node's name
+	// Institution owns it; empty means one that is named after the backbone node.
+	Institution string
 }
 
 var labID = regexp.MustCompile(`^[a-z0-9]{1,12}$`)
@@ -215,7 +219,10 @@ func (p *planner) terminal(i int, t Terminal) error {
 	inside, outside := link.Addr().Next(), link.Addr().Next().Next()
 	port := p.ifaces[t.At].unique("acc-"+slug(t.Name), 15)
 
-	p.add(Node{Name: t.Name, Role: RoleTerminal, Hub: t.At,
+	if t.Institution == "" {
+		t.Institution = institution(t.At)
+	}
+	p.add(Node{Name: t.Name, Role: RoleTerminal, Hub: t.At, Institution: t.Institution,
 		Addresses: []Address{{uplinkInterface, netip.PrefixFrom(outside, 64)}},
 		Routes:    []Route{{netip.PrefixFrom(netip.IPv6Unspecified(), 0), inside}}})
 	p.wire(wireAccess, End{t.Name, uplinkInterface}, End{t.At, port})

@@ -59,7 +59,7 @@ func TestPlanNamesAreUniqueAndFitTheKernel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := NewPlan("x", g, []Terminal{{"一", g.Node(0).Name}, {"二", g.Node(1).Name}}, 1500)
+	p, err := NewPlan("x", g, []Terminal{{Name: "一", At: g.Node(0).Name}, {Name: "二", At: g.Node(1).Name}}, 1500)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,8 +137,8 @@ func TestBadPlansAreRefusedInOneSentence(t *testing.T) {
 		{"Lab One", nil, 1500, "cannot name a lab"},
 		{"", nil, 1500, "cannot name a lab"},
 		{"x", nil, 576, "MTU of 576"},
-		{"x", []Terminal{{"t", "atlantis"}}, 1500, `no node "atlantis" for a terminal: its nodes are beijing,`},
-		{"x", []Terminal{{"gansu", "gansu"}}, 1500, `cannot be named "gansu"`},
+		{"x", []Terminal{{Name: "t", At: "atlantis"}}, 1500, `no node "atlantis" for a terminal: its nodes are beijing,`},
+		{"x", []Terminal{{Name: "gansu", At: "gansu"}}, 1500, `cannot be named "gansu"`},
 	} {
 		_, err := NewPlan(c.id, g, c.terms, c.mtu)
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
