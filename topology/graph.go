@@ -43,6 +43,10 @@ type Link struct {
 	SRLGs         []uint32 // shared-risk groups; replaced as a whole, never edited
 	Drained       bool     // carries nothing new, forwarding avoids it
 	Down          bool     // has failed
+	// Wire is how a lab shall emulate the link, in the words of dssn/perf/wire
+	// ("delay=from-latency loss=0.1%"); empty where nothing is said. It is not
+	// read here.
+	Wire string
 }
 
 // Usable reports whether paths may use the link.

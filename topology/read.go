@@ -20,9 +20,10 @@ const Format = "te-topology/1"
 //	 "links":[{"src":0, "dst":1, "bps":100000000000, "latency_us":350}, …]}
 //
 // Links are directed. bps (> 0) and latency_us (≥ 0) are integers. name, source,
-// licence, lat and lon may be absent. Three optional fields extend the format
+// licence, lat and lon may be absent. Four optional fields extend the format
 // for DSSN's own use: a node's "sid", one to four hexadecimal digits; a link's
-// "srlg", a list of shared-risk group numbers; a link's "drained": true.
+// "srlg", a list of shared-risk group numbers; a link's "drained": true; a link's
+// "wire", up to 1000 characters that say how a lab shall emulate it.
 //
 // Unknown or repeated keys, repeated SIDs or links, links to themselves, missing
 // names and numbers out of range are refused by one sentence that names the
@@ -112,11 +113,14 @@ func readNode(r *strictjson.Reader, i int) (n Node, err error) {
 	return n, nil
 }
 
+// maxWire bounds a link's wire, in bytes.
+const maxWire = 1000
+
 // linkFields is the set of fields every link must have.
 const linkFields = 4
 
 // ReadLinks reads the "links" list of te-topology/1 and te-instance/1; the
-// optional srlg and drained belong to the former only. It is exported for the
+// optional srlg, drained and wire belong to the former only. It is exported for the
 // instance reader in solve; ranges are checked by Build.
 func ReadLinks(r *strictjson.Reader, extended bool) (links []Link) {
 	r.Array("links", func(i int) error {
@@ -148,6 +152,10 @@ func ReadLinks(r *strictjson.Reader, extended bool) (links []Link) {
 				l.SRLGs = readGroups(r, what)
 			case key == "drained" && extended:
 				l.Drained = r.Bool(what + ": drained")
+			case key == "wire" && extended:
+				if l.Wire = r.String(what + ": wire"); len(l.Wire) > maxWire {
+					return fmt.Errorf("%s: wire is longer than %d characters", what, maxWire)
+				}
 			default:
 				return r.Unknown(what, key)
 			}

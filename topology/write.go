@@ -73,6 +73,9 @@ func (g *Graph) AppendJSON(b []byte) []byte {
 		if !l.Usable() {
 			b = append(b, `,"drained":true`...)
 		}
+		if l.Wire != "" {
+			b = AppendJSONString(append(b, `,"wire":`...), l.Wire)
+		}
 		b = append(b, '}')
 	}
 	return append(b, "]}\n"...)

@@ -21,8 +21,10 @@ namespace with a process of its own, every fibre a veth pair. It needs root.
   dssn lab up                      a lab to explore, with all nodes joined
   dssn lab exec beijing -- ip -6 route
   dssn lab cut beijing-gansu       both ends of the link go down
+  dssn lab up --wire delay=from-latency,rate=from-capacity
+                                   every fibre as long and as fast as the map says
   dssn lab down                    remove it`,
-	}, labUpCommand(), labRunCommand(), labBenchCommand(), labExecCommand(), labCutCommand(), labRestoreCommand(), labListCommand(), labDownCommand())
+	}, labUpCommand(), labRunCommand(), labBenchCommand(), labExecCommand(), labWireCommand(), labWiresCommand(), labCutCommand(), labRestoreCommand(), labListCommand(), labDownCommand())
 }
 
 // readTopology reads the topology file that the command line names, or returns
@@ -47,6 +49,7 @@ func oneTopology(cmd *cobra.Command, args []string) error {
 
 func labUpCommand() *cobra.Command {
 	var o lab.BootOptions
+	var bare bool
 	cmd := &cobra.Command{
 		Use:   "up [TOPOLOGY.json]",
 		Short: "Make a lab and leave it standing, with its controller and all nodes joined",
@@ -58,6 +61,20 @@ func labUpCommand() *cobra.Command {
 			}
 			o.Topology, o.Default = text, len(args) == 0
 			o.Keep = true
+			if err := lab.CheckWires(o.Wires); err != nil {
+				return usageError{err}
+			}
+			if bare {
+				l, err := lab.Up(lab.Options{ID: o.ID, Topology: o.Topology, MTU: o.MTU, Wires: o.Wires, Keep: true})
+				if err != nil {
+					return err
+				}
+				return emit(cmd, l.Plan, func(w io.Writer) error {
+					_, err := fmt.Fprintf(w, "lab %s stands, %d namespaces without programs; try\n  dssn lab exec %s -- ip -6 addr\n  dssn lab down %s\n",
+						l.Plan.ID, len(l.Plan.Nodes), l.Backbone()[0], l.Plan.ID)
+					return err
+				})
+			}
 			l, err := lab.Boot(cmd.Context(), o, cmd.ErrOrStderr())
 			if err != nil {
 				return interruptedOr(cmd.Context(), err)
@@ -72,6 +89,7 @@ func labUpCommand() *cobra.Command {
 	}
 	bootFlags(cmd, &o, "lab")
 	cmd.Flags().StringVar(&o.Replica, "replica", "", "backbone `node` behind which the holder's institution has a second terminal (default: none)")
+	cmd.Flags().BoolVar(&bare, "bare", false, "make the network only: start no controller and no nodes")
 	return cmd
 }
 
@@ -81,6 +99,8 @@ func bootFlags(cmd *cobra.Command, o *lab.BootOptions, id string) {
 	f.StringVar(&o.Holder, "holder", "", "backbone `node` of the institution that publishes (default: one of the two farthest apart)")
 	f.StringVar(&o.Consumer, "consumer", "", "backbone `node` of the institution that fetches (default: the other)")
 	f.IntVar(&o.MTU, "mtu", 1500, "MTU of every link, bytes")
+	f.StringVar(&o.Wires, "wire", "", "emulate every fibre: `settings` such as 'delay=from-latency,rate=from-capacity,loss=0.1%'\n"+
+		"(`dssn lab wire --help` lists them; a link's own \"wire\" in the topology goes first)")
 	f.StringVar((*string)(&o.Transit), "transit", "kernel", "who forwards on the backbone: `kernel|xdp`, the latter a program in the links' drivers")
 }
 

@@ -47,6 +47,9 @@ printed with their answers. At the end everything is removed.`,
 			if err := writable(o.ReportPath); err != nil {
 				return err
 			}
+			if err := lab.CheckWires(o.Wires); err != nil {
+				return usageError{err}
+			}
 			o.Version = thisVersion().Version
 			report, err := lab.Run(cmd.Context(), o, cmd.OutOrStdout())
 			if err != nil {

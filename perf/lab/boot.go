@@ -32,6 +32,7 @@ type BootOptions struct {
 	// Transit is who forwards on the hubs; empty: the kernel.
 	Transit node.Transit
 	MTU     int
+	Wires   string // as in Options
 	Keep    bool
 	Program string
 }
@@ -114,7 +115,7 @@ func raise(o BootOptions, w io.Writer) (*Lab, *shell, error) {
 	if o.Replica != "" {
 		terminals = append(terminals, Terminal{replica(o.Replica), o.Replica, institution(o.Holder)})
 	}
-	l, err := Up(Options{ID: o.ID, Topology: o.Topology, Transit: o.Transit, MTU: o.MTU, Keep: o.Keep, Program: o.Program, Terminals: terminals})
+	l, err := Up(Options{ID: o.ID, Topology: o.Topology, Transit: o.Transit, MTU: o.MTU, Wires: o.Wires, Keep: o.Keep, Program: o.Program, Terminals: terminals})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -25,6 +25,10 @@ type Options struct {
 	Transit node.Transit
 	// MTU of every link in bytes; zero means 1500.
 	MTU int
+	// Wires says how fibres are emulated whose links say nothing themselves, in
+	// the words of dssn/perf/wire with two more: rate=from-capacity and
+	// delay=from-latency. Empty leaves them plain veth pairs.
+	Wires string
 	// Keep lets the lab stand after this process has ended; otherwise its
 	// programs end with this process and the next run removes the rest.
 	Keep bool
@@ -57,7 +61,7 @@ func Up(o Options) (*Lab, error) {
 	if o.MTU == 0 {
 		o.MTU = 1500
 	}
-	plan, err := NewPlan(o.ID, g, o.Terminals, o.MTU)
+	plan, err := newPlan(o.ID, g, o.Terminals, o.MTU, o.Wires)
 	if err != nil {
 		return nil, err
 	}
@@ -80,6 +84,9 @@ func Up(o Options) (*Lab, error) {
 	}
 	if err != nil {
 		return nil, errors.Join(err, Remove(o.ID))
+	}
+	if err := l.startWires(); err != nil {
+		return nil, errors.Join(err, l.Down())
 	}
 	return l, nil
 }
@@ -231,7 +238,18 @@ func (l *Lab) set(link string, up bool) error {
 	if err != nil {
 		return err
 	}
-	return setWire(l.Plan, w, up)
+	if len(w.Emulated) > 0 && up {
+		if err := l.lineDown(w, false); err != nil {
+			return err
+		}
+	}
+	if err := setWire(l.Plan, w, up); err != nil {
+		return err
+	}
+	if len(w.Emulated) > 0 && !up {
+		return l.lineDown(w, true) // loses what is on its way
+	}
+	return nil
 }
 
 // Down ends the lab's programs, in the reverse order of their start, and removes everything.

@@ -65,6 +65,9 @@ func prepare(n Node) error {
 		{"default/accept_dad", "0"}, {"all/accept_dad", "0"},
 		{"default/accept_ra", "0"}, {"all/accept_ra", "0"},
 	}
+	if n.Role == RoleWires {
+		settings = [][2]string{{"default/disable_ipv6", "1"}} // a wire says nothing by itself
+	}
 	if n.Role == RoleBackbone {
 		settings = append(settings, [][2]string{
 			{"all/forwarding", "1"}, {"default/forwarding", "1"},
@@ -97,8 +100,22 @@ func raiseFloor(n Node, h *netlink.Handle) error {
 	return h.LinkSetUp(bridge)
 }
 
+// makeWire makes one veth pair, or, for an emulated wire, one from each end to
+// its port.
 func makeWire(w Wire, mtu int, hands map[string]*netlink.Handle, spaces map[string]netns.NsHandle) error {
-	a, b := w.Ends[0], w.Ends[1]
+	if len(w.Emulated) == 0 {
+		return makeVeth(w.Ends, mtu, hands, spaces)
+	}
+	for i, e := range w.Ends {
+		if err := makeVeth([2]End{e, {string(RoleWires), w.Ports[i]}}, mtu, hands, spaces); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func makeVeth(ends [2]End, mtu int, hands map[string]*netlink.Handle, spaces map[string]netns.NsHandle) error {
+	a, b := ends[0], ends[1]
 	veth := &netlink.Veth{
 		LinkAttrs:     netlink.LinkAttrs{Name: a.Interface, MTU: mtu},
 		PeerName:      b.Interface,
@@ -108,7 +125,7 @@ func makeWire(w Wire, mtu int, hands map[string]*netlink.Handle, spaces map[stri
 	if err := hands[a.Node].LinkAdd(veth); err != nil {
 		return err
 	}
-	for _, e := range w.Ends {
+	for _, e := range ends {
 		h := hands[e.Node]
 		link, err := h.LinkByName(e.Interface)
 		if err != nil {

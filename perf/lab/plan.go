@@ -13,12 +13,14 @@ import (
 type Role string
 
 // The roles of namespaces: the controller's, one per backbone node, one per
-// access terminal, and the switch of the management network.
+// access terminal, the switch of the management network, and the place of the
+// emulated wires, where there are any.
 const (
 	RoleController Role = "controller"
 	RoleBackbone   Role = "backbone"
 	RoleTerminal   Role = "terminal"
 	RoleSwitch     Role = "switch"
+	RoleWires      Role = "wires"
 )
 
 // The management network of every lab. Labs cannot see each other, so all use
@@ -80,6 +82,11 @@ type Wire struct {
 	Name string `json:"name"` // "a-b", the names of the ends
 	Kind string `json:"kind"` // fibre, access or management
 	Ends [2]End `json:"ends"`
+	// Emulated is how the wire begins to behave from Ends[0] to Ends[1] and back,
+	// in the words of dssn/perf/wire; absent for a plain veth pair.
+	Emulated []string `json:"emulated,omitempty"`
+	// Ports are the interfaces of the wires' namespace that meet the ends.
+	Ports []string `json:"ports,omitempty"`
 }
 
 // End is one end of a wire.
@@ -115,6 +122,11 @@ func CheckID(id string) error {
 
 // NewPlan lays out a lab called id. Nothing is made.
 func NewPlan(id string, g *topology.Graph, terminals []Terminal, mtu int) (*Plan, error) {
+	return newPlan(id, g, terminals, mtu, "")
+}
+
+// newPlan is NewPlan with settings for all fibres that say nothing themselves; see emulate.
+func newPlan(id string, g *topology.Graph, terminals []Terminal, mtu int, wires string) (*Plan, error) {
 	if err := CheckID(id); err != nil {
 		return nil, err
 	}
@@ -133,6 +145,9 @@ func NewPlan(id string, g *topology.Graph, terminals []Terminal, mtu int) (*Plan
 		if err := p.terminal(i, t); err != nil {
 			return nil, err
 		}
+	}
+	if err := p.emulate(wires); err != nil {
+		return nil, err
 	}
 	return p.Plan, nil
 }

@@ -20,9 +20,8 @@ import (
 const MaxMTU = 3492
 
 const (
-	ringSize = 2048
-	txSize   = 1024
-	batch    = 64
+	defaultRing = 2048
+	batch       = 64
 )
 
 // Options say between which interfaces of the calling thread's network namespace
@@ -33,6 +32,9 @@ type Options struct {
 	Settings   [2]wire.Settings
 	// MTU of the interfaces in bytes; zero means 1500.
 	MTU int
+	// Ring is how many frames wait at each port, a power of two; zero means 2048.
+	// Memory is about 12 kB for each.
+	Ring int
 	// Ordinary leaves the loop's thread without real-time scheduling.
 	Ordinary bool
 }
@@ -119,7 +121,10 @@ func Open(o Options) (w *Wire, err error) {
 			err = errors.Join(err, w.Close())
 		}
 	}()
-	so := xdp.SocketOptions{Fill: ringSize, Rx: ringSize, Tx: txSize, Completion: txSize, TxBudget: batch}
+	if o.Ring == 0 {
+		o.Ring = defaultRing
+	}
+	so := xdp.SocketOptions{Fill: o.Ring, Rx: o.Ring, Tx: o.Ring / 2, Completion: o.Ring / 2, TxBudget: batch}
 	frames := xdp.FramesFor(so, 2, 1, batch)
 	if w.umem, err = xdp.NewUMEM(xdp.UMEMOptions{Frames: frames, FrameSize: size}); err != nil {
 		return w, err
