@@ -65,7 +65,7 @@ func labUpCommand() *cobra.Command {
 				return usageError{err}
 			}
 			if bare {
-				l, err := lab.Up(lab.Options{ID: o.ID, Topology: o.Topology, MTU: o.MTU, Wires: o.Wires, Keep: true})
+				l, err := lab.Bare(lab.Options{ID: o.ID, Topology: o.Topology, MTU: o.MTU, Wires: o.Wires})
 				if err != nil {
 					return err
 				}

@@ -91,6 +91,20 @@ func Up(o Options) (*Lab, error) {
 	return l, nil
 }
 
+// Bare makes a network that stands without this process and without programs but
+// those of its wires.
+func Bare(o Options) (*Lab, error) {
+	o.Keep = true
+	l, err := Up(o)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.release(); err != nil {
+		return nil, errors.Join(err, l.Down())
+	}
+	return l, nil
+}
+
 // distinct reads a topology whose nodes shall be known by their names: in the
 // text and graph that it returns, nodes whose name is not unique (maps have
 // several called "None") carry their index behind it.
