@@ -35,6 +35,11 @@ killed at any moment without loss of what was acknowledged; nodes go on without 
 			if o.Operator, err = netip.ParsePrefix(operator); err != nil {
 				return usagef("%q is not an operator's prefix: write an IPv6 /32 such as 3fff:d55::/32", operator)
 			}
+			if o.Topology != "" { // before anything is made
+				if _, err := topologyFile(o.Topology); err != nil {
+					return err
+				}
+			}
 			o.State = stateDir(cmd, defaultControllerState)
 			o.Version = thisVersion().Version
 			o.Logger = logger(cmd)

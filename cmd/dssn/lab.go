@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"dssn/perf/lab"
+	"dssn/topology"
 )
 
 func labCommand() *cobra.Command {
@@ -33,9 +34,17 @@ func readTopology(args []string) ([]byte, error) {
 	if len(args) == 0 {
 		return lab.EightHubs, nil
 	}
-	text, err := os.ReadFile(args[0])
+	return topologyFile(args[0])
+}
+
+// topologyFile reads a topology and refuses one that cannot be.
+func topologyFile(path string) ([]byte, error) {
+	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, usagef("the topology %s cannot be read: %v; name a te-topology/1 file", args[0], err)
+		return nil, usagef("the topology %s cannot be read: %v; name a te-topology/1 file", path, err)
+	}
+	if _, err := topology.Read(text); err != nil {
+		return nil, usagef("%s is not a topology: %v; correct it (docs/operator.md shows the format)", path, err)
 	}
 	return text, nil
 }
