@@ -25,12 +25,15 @@ type bar struct {
 	line *mpb.Bar
 	next time.Time // of the next line where w is no screen
 
-	mu   sync.Mutex // guards tail
+	route bool // there is a path to show, on a line of its own on a screen
+
+	mu   sync.Mutex // guards tail and path
 	tail string
+	path string
 }
 
-func newBar(w io.Writer, what string) *bar {
-	b := &bar{what: what, w: w, next: time.Now().Add(time.Second)}
+func newBar(w io.Writer, what string, route bool) *bar {
+	b := &bar{what: what, w: w, route: route, next: time.Now().Add(time.Second)}
 	if f, ok := w.(*os.File); ok && isScreen(f) {
 		b.live = mpb.New(mpb.WithOutput(f), mpb.WithWidth(36), mpb.WithRefreshRate(150*time.Millisecond))
 	}
@@ -45,27 +48,50 @@ func isScreen(f *os.File) bool {
 
 // set shows done of total; rate, eta and path are left out where zero.
 func (b *bar) set(done, total dssn.ByteCount, rate dssn.Bandwidth, eta time.Duration, path string) {
-	tail := progressText(done, total, rate, eta, path)
+	tail := progressText(done, total, rate, eta)
 	if b.live == nil {
 		if now := time.Now(); !now.Before(b.next) {
 			b.next = now.Add(time.Second)
-			fmt.Fprintf(b.w, "%s %s %s\n", b.what, drawn(done, total, 24), tail)
+			fmt.Fprintln(b.w, strings.TrimRight(fmt.Sprintf("%s %s %s  %s", b.what, drawn(done, total, 24), tail, path), " "))
 		}
 		return
 	}
 	b.mu.Lock()
-	b.tail = tail
+	b.tail, b.path = tail, path
 	b.mu.Unlock()
 	if b.line == nil {
-		b.line = b.live.New(int64(total), mpb.BarStyle().Lbound("[").Filler("█").Tip("▌").Padding(" ").Rbound("]"),
-			mpb.PrependDecorators(decor.Name(b.what+" ")),
-			mpb.AppendDecorators(decor.Any(func(decor.Statistics) string {
-				b.mu.Lock()
-				defer b.mu.Unlock()
-				return " " + b.tail
-			})))
+		b.line = b.start(int64(total))
 	}
 	b.line.SetCurrent(int64(done))
+}
+
+// start puts the bar on the screen.
+func (b *bar) start(total int64) *mpb.Bar {
+	options := []mpb.BarOption{
+		mpb.PrependDecorators(decor.Name(b.what + " ")),
+		mpb.AppendDecorators(decor.Any(func(decor.Statistics) string {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			return " " + b.tail
+		})),
+	}
+	if b.route {
+		options = append(options, mpb.BarBtmExtender(mpb.BarFillerFunc(func(w io.Writer, s decor.Statistics) error {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			_, err := fmt.Fprintln(w, clipped("  over "+b.path, s.AvailableWidth))
+			return err
+		})))
+	}
+	return b.live.New(total, mpb.BarStyle().Lbound("[").Filler("█").Tip("▌").Padding(" ").Rbound("]"), options...)
+}
+
+// clipped cuts text to a width in letters, with a sign that it was.
+func clipped(text string, width int) string {
+	if r := []rune(text); len(r) > width && width > 0 {
+		return string(r[:width-1]) + "…"
+	}
+	return text
 }
 
 // close ends the drawing; what is on the screen stays.
@@ -88,7 +114,7 @@ func drawn(done, total dssn.ByteCount, width int) string {
 	return "[" + strings.Repeat("#", n) + strings.Repeat(".", width-n) + "]"
 }
 
-func progressText(done, total dssn.ByteCount, rate dssn.Bandwidth, eta time.Duration, path string) string {
+func progressText(done, total dssn.ByteCount, rate dssn.Bandwidth, eta time.Duration) string {
 	percent := 100.0
 	if total > 0 {
 		percent = 100 * float64(done) / float64(total)
@@ -99,9 +125,6 @@ func progressText(done, total dssn.ByteCount, rate dssn.Bandwidth, eta time.Dura
 	}
 	if eta > 0 {
 		s += fmt.Sprintf("  %s left", eta.Round(time.Second))
-	}
-	if path != "" {
-		s += "  " + path
 	}
 	return s
 }

@@ -41,7 +41,7 @@ the same line is typed again; files that are there already are checked and kept.
 				return err
 			}
 			local := &localNode{client: c, id: id}
-			bar := newBar(cmd.ErrOrStderr(), "fetching")
+			bar := newBar(cmd.ErrOrStderr(), "fetching", true)
 			r, err := transfer.Get(cmd.Context(), transfer.Options{URI: args[0], Out: out, Local: local, Streams: streams,
 				Progress: func(p transfer.Progress) { bar.set(p.Bytes, p.Total, p.Rate, p.ETA, p.Path) }})
 			bar.close()

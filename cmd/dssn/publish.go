@@ -47,7 +47,7 @@ signed record is registered. Nobody can reach the dataset until you grant it.`,
 			if err != nil {
 				return err
 			}
-			bar := newBar(cmd.ErrOrStderr(), "hashing")
+			bar := newBar(cmd.ErrOrStderr(), "hashing", false)
 			record, err := publish(cmd.Context(), c, req, bar)
 			bar.close()
 			if err != nil {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -116,10 +115,6 @@ func printReservation(w io.Writer, r northbound.Reservation) error {
 	if r.Limit != "" {
 		limit = fmt.Sprintf(" (kept under the ceiling by %s)", r.Limit)
 	}
-	var repairs []string
-	for _, p := range r.Repairs {
-		repairs = append(repairs, route(p))
-	}
 	fmt.Fprintf(w, "reservation %s is %s\n", r.ID, r.State)
 	return table(w, func(row func(string, ...any)) {
 		row("  class\t%s", r.Class)
@@ -127,8 +122,8 @@ func printReservation(w io.Writer, r northbound.Reservation) error {
 		row("  ceiling\t%s", r.Ceiling)
 		row("  admitted\t%s%s", r.Allocated, limit)
 		row("  path\t%s  (%s)", route(r.Path), r.Latency.Round(10*time.Microsecond))
-		if len(repairs) > 0 {
-			row("  else\t%s", strings.Join(repairs, "; "))
+		for _, p := range r.Repairs {
+			row("  or else\t%s", route(p))
 		}
 		if !r.Until.IsZero() {
 			row("  until\t%s", moment(r.Until))

@@ -25,8 +25,7 @@ type shell struct {
 	out  io.Writer
 	mu   sync.Mutex // guards out: joins run side by side
 	seen int        // commands typed, for the names of JSON files
-	// live is a terminal to which a long command may draw directly; nil if the
-	// output is not one.
+	// live is the terminal that out is; nil if it is none.
 	live *os.File
 }
 
@@ -42,8 +41,6 @@ type line struct {
 	fails bool
 	// quiet shows neither the command nor what it printed.
 	quiet bool
-	// direct lets the command draw on the terminal.
-	direct bool
 }
 
 // typed is what a command did.
@@ -85,8 +82,6 @@ func (s *shell) begin(ctx context.Context, l line) <-chan typed {
 	}
 	var out bytes.Buffer
 	switch {
-	case l.direct && s.live != nil:
-		cmd.Stdout, cmd.Stderr = s.live, s.live
 	case l.quiet:
 		cmd.Stdout, cmd.Stderr = &out, &out
 	default:
