@@ -161,8 +161,16 @@ type Bare struct {
 	link    link.Link
 }
 
+// BareOptions describe a Bare.
+type BareOptions struct {
+	From, To int // interface indices
+	// Addressed swaps the Ethernet addresses, the least that a forwarder must do;
+	// without, no byte of a frame is touched.
+	Addressed bool
+}
+
 // NewBare attaches it.
-func NewBare(from, to int) (*Bare, error) {
+func NewBare(o BareOptions) (*Bare, error) {
 	spec, err := bpf.LoadPerf()
 	if err != nil {
 		return nil, fmt.Errorf("reading the redirecting program: %w", err)
@@ -172,11 +180,15 @@ func NewBare(from, to int) (*Bare, error) {
 		return nil, explain("loading the redirecting program", err)
 	}
 	defer c.Close()
-	b := &Bare{program: c.DetachProgram("bare"), out: c.DetachMap("out")}
-	if err := b.Aim(to); err != nil {
+	name := "bare"
+	if o.Addressed {
+		name = "bare_addressed"
+	}
+	b := &Bare{program: c.DetachProgram(name), out: c.DetachMap("out")}
+	if err := b.Aim(o.To); err != nil {
 		return nil, errors.Join(err, b.Close())
 	}
-	if b.link, _, err = attachXDP(b.program, from, AttachAuto); err != nil {
+	if b.link, _, err = attachXDP(b.program, o.From, AttachAuto); err != nil {
 		return nil, errors.Join(err, b.Close())
 	}
 	return b, nil

@@ -143,7 +143,7 @@ func (c *chain) switched(b *testing.B, near, far string) (cut func(up bool)) {
 	bares := map[string]*xdp.Bare{}
 	for from, to := range ways {
 		mid.Do(b, func() (err error) {
-			bares[from], err = xdp.NewBare(mid.Ifindex(b, from), mid.Ifindex(b, to))
+			bares[from], err = xdp.NewBare(xdp.BareOptions{From: mid.Ifindex(b, from), To: mid.Ifindex(b, to)})
 			return err
 		})
 		b.Cleanup(func() { bares[from].Close() })

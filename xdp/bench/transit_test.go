@@ -118,11 +118,11 @@ func transitRow(b *testing.B, gen *xdptest.Netns, name string, o xdp.TransitOpti
 	return c.contender(b, name, false)
 }
 
-func bareRow(b *testing.B, gen *xdptest.Netns, name string) contender {
+func bareRow(b *testing.B, gen *xdptest.Netns, name string, addressed bool) contender {
 	c := newChain(b, gen, false)
 	var r *xdp.Bare
 	c.dut.Do(b, func() (err error) {
-		r, err = xdp.NewBare(c.dut.Ifindex(b, c.in), c.dut.Ifindex(b, "d1"))
+		r, err = xdp.NewBare(xdp.BareOptions{From: c.dut.Ifindex(b, c.in), To: c.dut.Ifindex(b, "d1"), Addressed: addressed})
 		return err
 	})
 	b.Cleanup(func() { r.Close() })
@@ -165,14 +165,16 @@ func BenchmarkTransit(b *testing.B) {
 	policed := &xdp.TransitMeter{Tag: label, Class: 3, BitsPerSecond: 400e9, BurstBytes: 1 << 30}
 	for b.Loop() {
 		gen := xdptest.NewNetns(b).Quiet(b)
-		const bare, srv6, plain = "bare devmap redirect", "kernel seg6local End, next-csid", "kernel IPv6 forwarding"
+		const bare, addressed, full = "bare devmap redirect, frames untouched", "the same with new Ethernet addresses", "transit, everything, not metered"
+		const srv6, plain = "kernel seg6local End, next-csid", "kernel IPv6 forwarding"
 		all := off(false, false, false)
 		rows := []contender{
-			bareRow(b, gen, bare),
+			bareRow(b, gen, bare, false),
+			bareRow(b, gen, addressed, true),
 			transitRow(b, gen, "transit, shift and route only", off(true, true, true), nil, false),
 			transitRow(b, gen, "… with repair lookup", off(true, true, false), nil, false),
 			transitRow(b, gen, "… and counters", off(false, true, false), nil, false),
-			transitRow(b, gen, "transit, everything, not metered", all, nil, false),
+			transitRow(b, gen, full, all, nil, false),
 			transitRow(b, gen, "transit, metered", all, counted, false),
 			transitRow(b, gen, "transit, policed", all, policed, false),
 			transitRow(b, gen, "transit, by the backup", all, nil, true),
@@ -183,12 +185,12 @@ func BenchmarkTransit(b *testing.B) {
 			f := newFlood(b, gen, fmt.Sprintf("g%d", chains), carrier(size, "5f00:d55:2:3::", label))
 			f.contest(b, gen, fmt.Sprintf("Transit on veth, one core, frames of %d B", size), rows, func(name string) []string {
 				switch name {
-				case bare:
-					return nil
-				case plain, srv6:
+				case bare, addressed:
 					return []string{bare}
+				case plain, srv6:
+					return []string{full}
 				}
-				return []string{bare, plain, srv6}
+				return []string{bare, addressed}
 			})
 			f.stop()
 		}

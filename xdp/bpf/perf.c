@@ -129,6 +129,22 @@ int bare(struct xdp_md *ctx)
 	return bpf_redirect_map(&out, 0, 0);
 }
 
+/* The same with the least that a forwarder must do: new Ethernet addresses. */
+SEC("xdp")
+int bare_addressed(struct xdp_md *ctx)
+{
+	struct ethhdr *eth = (void *)(long)ctx->data;
+	if ((void *)(eth + 1) > (void *)(long)ctx->data_end)
+		return X_DROP;
+	__u32 a = WORD32(eth->dst), b = WORD32(eth->src);
+	__u16 c = *(__u16 *)(eth->dst + 4), d = *(__u16 *)(eth->src + 4);
+	WORD32(eth->dst) = b;
+	*(__u16 *)(eth->dst + 4) = d;
+	WORD32(eth->src) = a;
+	*(__u16 *)(eth->src + 4) = c;
+	return bpf_redirect_map(&out, 0, 0);
+}
+
 /* Only there so that frames redirected to this device are received by its NAPI. */
 SEC("xdp")
 int pass(struct xdp_md *ctx)

@@ -36,20 +36,21 @@ type PerfPerfTally struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	PerfMapHeads      = "heads"
-	PerfMapOut        = "out"
-	PerfMapPace       = "pace"
-	PerfMapSunk       = "sunk"
-	PerfProgBare      = "bare"
-	PerfProgDrop      = "drop"
-	PerfProgGenerate  = "generate"
-	PerfProgPass      = "pass"
-	PerfProgSink      = "sink"
-	PerfProgSinkSkb   = "sink_skb"
-	PerfVarMatchFirst = "match_first"
-	PerfVarMatchMask  = "match_mask"
-	PerfVarOnlyIpv6   = "only_ipv6"
-	PerfVarVariants   = "variants"
+	PerfMapHeads          = "heads"
+	PerfMapOut            = "out"
+	PerfMapPace           = "pace"
+	PerfMapSunk           = "sunk"
+	PerfProgBare          = "bare"
+	PerfProgBareAddressed = "bare_addressed"
+	PerfProgDrop          = "drop"
+	PerfProgGenerate      = "generate"
+	PerfProgPass          = "pass"
+	PerfProgSink          = "sink"
+	PerfProgSinkSkb       = "sink_skb"
+	PerfVarMatchFirst     = "match_first"
+	PerfVarMatchMask      = "match_mask"
+	PerfVarOnlyIpv6       = "only_ipv6"
+	PerfVarVariants       = "variants"
 )
 
 // LoadPerf returns the embedded CollectionSpec for Perf.
@@ -94,12 +95,13 @@ type PerfSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type PerfProgramSpecs struct {
-	Bare     *ebpf.ProgramSpec `ebpf:"bare"`
-	Drop     *ebpf.ProgramSpec `ebpf:"drop"`
-	Generate *ebpf.ProgramSpec `ebpf:"generate"`
-	Pass     *ebpf.ProgramSpec `ebpf:"pass"`
-	Sink     *ebpf.ProgramSpec `ebpf:"sink"`
-	SinkSkb  *ebpf.ProgramSpec `ebpf:"sink_skb"`
+	Bare          *ebpf.ProgramSpec `ebpf:"bare"`
+	BareAddressed *ebpf.ProgramSpec `ebpf:"bare_addressed"`
+	Drop          *ebpf.ProgramSpec `ebpf:"drop"`
+	Generate      *ebpf.ProgramSpec `ebpf:"generate"`
+	Pass          *ebpf.ProgramSpec `ebpf:"pass"`
+	Sink          *ebpf.ProgramSpec `ebpf:"sink"`
+	SinkSkb       *ebpf.ProgramSpec `ebpf:"sink_skb"`
 }
 
 // PerfMapSpecs contains maps before they are loaded into the kernel.
@@ -171,17 +173,19 @@ type PerfVariables struct {
 //
 // It can be passed to LoadPerfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type PerfPrograms struct {
-	Bare     *ebpf.Program `ebpf:"bare"`
-	Drop     *ebpf.Program `ebpf:"drop"`
-	Generate *ebpf.Program `ebpf:"generate"`
-	Pass     *ebpf.Program `ebpf:"pass"`
-	Sink     *ebpf.Program `ebpf:"sink"`
-	SinkSkb  *ebpf.Program `ebpf:"sink_skb"`
+	Bare          *ebpf.Program `ebpf:"bare"`
+	BareAddressed *ebpf.Program `ebpf:"bare_addressed"`
+	Drop          *ebpf.Program `ebpf:"drop"`
+	Generate      *ebpf.Program `ebpf:"generate"`
+	Pass          *ebpf.Program `ebpf:"pass"`
+	Sink          *ebpf.Program `ebpf:"sink"`
+	SinkSkb       *ebpf.Program `ebpf:"sink_skb"`
 }
 
 func (p *PerfPrograms) Close() error {
 	return _PerfClose(
 		p.Bare,
+		p.BareAddressed,
 		p.Drop,
 		p.Generate,
 		p.Pass,
