@@ -45,6 +45,7 @@ func sysfs(b *testing.B, n *xdptest.Netns, iface, name, value string) {
 // flood is a generator at work, aimed now here and now there.
 type flood struct {
 	*xdp.Generator
+	cpu  func() time.Duration
 	stop func()
 }
 
@@ -54,15 +55,16 @@ func newFlood(b *testing.B, n *xdptest.Netns, iface string, frames ...[]byte) *f
 	var g *xdp.Generator
 	n.Do(b, func() (err error) { g, err = xdp.NewGenerator(n.Ifindex(b, iface), frames...); return err })
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
+	done, thread := make(chan struct{}), make(chan int, 1)
 	go func() {
 		defer close(done)
 		n.Do(b, func() error {
 			pin(b, cpuGenerator)
+			thread <- unix.Gettid()
 			return g.Run(ctx, 1<<40, 0)
 		})
 	}()
-	return &flood{g, func() {
+	return &flood{g, cpuOf(fmt.Sprintf("/proc/self/task/%d", <-thread)), func() {
 		cancel()
 		<-done
 		g.Close()
@@ -90,8 +92,8 @@ const settle, turn = 20 * time.Millisecond, 80 * time.Millisecond
 // sample is how fast one turn went, in millions, by the clock and by CPU time.
 type sample struct {
 	wall, cpu float64
-	// fed says that more was sent than came through, so that it is the receiver's
-	// speed and not the generator's.
+	// fed says that the generator had its CPU and sent more than came through, so that
+	// it is the receiver's speed and not the generator's.
 	fed bool
 }
 
@@ -103,10 +105,10 @@ func (f *flood) measure(b *testing.B, n *xdptest.Netns, c contender) (s sample) 
 	}
 	n.Do(b, func() error { return f.Aim(c.ifindex) })
 	time.Sleep(settle)
-	from, offered, began, used := c.count(), f.sent(), time.Now(), c.cpu()
+	from, offered, began, used, sending := c.count(), f.sent(), time.Now(), c.cpu(), f.cpu()
 	time.Sleep(turn)
-	moved, used, took := float64(c.count()-from)/1e6, c.cpu()-used, time.Since(began)
-	s.fed = float64(f.sent()-offered)/1e6 > moved*1.01
+	moved, used, sending, took := float64(c.count()-from)/1e6, c.cpu()-used, f.cpu()-sending, time.Since(began)
+	s.fed = float64(f.sent()-offered)/1e6 > moved*1.01 && sending > took*9/10
 	s.wall = moved / took.Seconds()
 	if used > turn/8 { // otherwise it hardly ran
 		s.cpu = moved / used.Seconds()
