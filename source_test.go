@@ -30,7 +30,7 @@ var cores = []string{
 	"controller/ledger",
 	"perf/gen/schedule.go", "perf/gen/tracker.go", "perf/gen/signature.go", "perf/gen/histogram.go",
 	"node/core.go", "node/compile.go", "node/tunnels.go", "node/transit.go", "node/io.go",
-	"perf/wire", "perf/stat",
+	"perf/wire", "perf/stat", "perf/lab/scenario",
 	"xdp/echo.go", "node/liveness/hello.go", "node/liveness/neighbours.go", "node/liveness/probe.go", "node/liveness/paths.go",
 	"node/core.go", "node/compile.go", "node/tunnels.go", "node/io.go",
 	"node/pathmtu",

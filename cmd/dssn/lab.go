@@ -24,8 +24,9 @@ namespace with a process of its own, every fibre a veth pair. It needs root.
   dssn lab cut beijing-gansu       both ends of the link go down
   dssn lab up --wire delay=from-latency,rate=from-capacity
                                    every fibre as long and as fast as the map says
+  dssn lab play digger.txt         cut, change and kill as a scenario says
   dssn lab down                    remove it`,
-	}, labUpCommand(), labRunCommand(), labBenchCommand(), labExecCommand(), labWireCommand(), labWiresCommand(), labCutCommand(), labRestoreCommand(), labListCommand(), labDownCommand())
+	}, labUpCommand(), labRunCommand(), labBenchCommand(), labExecCommand(), labWireCommand(), labWiresCommand(), labPlayCommand(), labCutCommand(), labRestoreCommand(), labListCommand(), labDownCommand())
 }
 
 // readTopology reads the topology file that the command line names, or returns

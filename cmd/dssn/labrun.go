@@ -14,7 +14,7 @@ import (
 
 func labRunCommand() *cobra.Command {
 	var o lab.RunOptions
-	var size, committed, ceiling string
+	var size, committed, ceiling, script string
 	cmd := &cobra.Command{
 		Use:   "run [TOPOLOGY.json]",
 		Short: "Do the main job in a lab, from join to receipt, then remove everything",
@@ -50,6 +50,14 @@ printed with their answers. At the end everything is removed.`,
 			if err := lab.CheckWires(o.Wires); err != nil {
 				return usageError{err}
 			}
+			if o.Scenario, err = readScenario(script); err != nil {
+				return err
+			}
+			if o.Scenario != "" {
+				if err := lab.CheckScenario(o.BootOptions, o.Scenario); err != nil {
+					return usagef("%s: %v", script, err)
+				}
+			}
 			o.Version = thisVersion().Version
 			report, err := lab.Run(cmd.Context(), o, cmd.OutOrStdout())
 			if err != nil {
@@ -73,6 +81,7 @@ printed with their answers. At the end everything is removed.`,
 	f.Uint64Var(&o.Seed, "seed", 1, "of the generated files")
 	f.StringVar(&committed, "committed", "1G", "`rate` to reserve")
 	f.StringVar(&ceiling, "ceiling", "4G", "`rate` that may be reached")
+	f.StringVar(&script, "scenario", "", "`file` of what shall happen to the network while it fetches (`dssn lab play --help`)")
 	f.StringVar(&o.ReportPath, "json", "", "`file` to write the report to (docs/lab-run.md)")
 	return cmd
 }

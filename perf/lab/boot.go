@@ -81,6 +81,15 @@ func (o *BootOptions) place(g *topology.Graph) error {
 	return nil
 }
 
+// terminals are the access terminals of a lab whose hubs are chosen.
+func (o *BootOptions) terminals() []Terminal {
+	list := []Terminal{{Name: terminal(o.Holder), At: o.Holder}, {Name: terminal(o.Consumer), At: o.Consumer}}
+	if o.Replica != "" {
+		list = append(list, Terminal{replica(o.Replica), o.Replica, institution(o.Holder)})
+	}
+	return list
+}
+
 func other(a, b, not string) string {
 	if a == not {
 		return b
@@ -111,11 +120,7 @@ func raise(o BootOptions, w io.Writer) (*Lab, *shell, error) {
 	if err := o.place(g); err != nil {
 		return nil, nil, err
 	}
-	terminals := []Terminal{{Name: terminal(o.Holder), At: o.Holder}, {Name: terminal(o.Consumer), At: o.Consumer}}
-	if o.Replica != "" {
-		terminals = append(terminals, Terminal{replica(o.Replica), o.Replica, institution(o.Holder)})
-	}
-	l, err := Up(Options{ID: o.ID, Topology: o.Topology, Transit: o.Transit, MTU: o.MTU, Wires: o.Wires, Keep: o.Keep, Program: o.Program, Terminals: terminals})
+	l, err := Up(Options{ID: o.ID, Topology: o.Topology, Transit: o.Transit, MTU: o.MTU, Wires: o.Wires, Keep: o.Keep, Program: o.Program, Terminals: o.terminals()})
 	if err != nil {
 		return nil, nil, err
 	}

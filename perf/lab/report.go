@@ -35,6 +35,7 @@ type Report struct {
 	Paths       []ReportPath      `json:"paths"`
 	Cut         ReportCut         `json:"cut"`
 	Kill        ReportKill        `json:"kill"`
+	Scenario    []ReportAction    `json:"scenario,omitempty"`
 	Usage       ReportUsage       `json:"usage"`
 	Bill        ReportBill        `json:"bill"`
 	Receipt     ReportReceipt     `json:"receipt"`
@@ -42,6 +43,11 @@ type Report struct {
 
 // The parts of a Report, in the words of docs/lab-run.md.
 type (
+	// ReportAction is what a scenario did, so long after the fetch began.
+	ReportAction struct {
+		AtSeconds float64 `json:"at_seconds"`
+		Did       string  `json:"did"`
+	}
 	// ReportLab is the network.
 	ReportLab struct {
 		Topology  string `json:"topology"`

@@ -22,7 +22,10 @@ type RunOptions struct {
 	Committed  dssn.Bandwidth
 	Ceiling    dssn.Bandwidth
 	ReportPath string // written at the end; empty for none
-	Version    string // of the program, for the report
+	// Scenario is a dssn-scenario/1 text to be played from the moment the fetch
+	// begins until it ends, beside the job's own cut and kill; empty for none.
+	Scenario string
+	Version  string // of the program, for the report
 }
 
 // Where in the transfer the link is cut and the controller killed.
@@ -50,6 +53,11 @@ func Run(ctx context.Context, o RunOptions, w io.Writer) (report *Report, err er
 	}
 	for _, id := range orphans {
 		fmt.Fprintf(w, "removed lab %s, which a killed run had left behind\n", id)
+	}
+	if o.Scenario != "" {
+		if err := CheckScenario(o.BootOptions, o.Scenario); err != nil {
+			return nil, err
+		}
 	}
 	l, sh, err := raise(o.BootOptions, w)
 	if err != nil {

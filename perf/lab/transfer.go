@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"dssn"
+	"dssn/perf/lab/scenario"
 )
 
 // fetched is what `dssn get` says of a transfer.
@@ -41,6 +43,11 @@ func (r *runner) transfer(ctx context.Context) error {
 	var got fetched
 	began := time.Now()
 	p.done = r.sh.begin(ctx, line{node: r.consumer, value: &got, args: []string{"dssn", "get", r.uri, "-o", r.sink}})
+	endScenario, err := r.play(ctx)
+	if err != nil {
+		return err
+	}
+	defer endScenario()
 
 	cut, err := r.cutLink(ctx, p, paths)
 	if err != nil {
@@ -53,7 +60,7 @@ func (r *runner) transfer(ctx context.Context) error {
 	took := time.Since(began)
 	samples, flowErr := flow.close()
 	flow = nil
-	if err := errors.Join(t.err, flowErr); err != nil {
+	if err := errors.Join(t.err, flowErr, endScenario()); err != nil {
 		return err
 	}
 	if r.report.Paths, err = paths.close(); err != nil {
@@ -75,6 +82,42 @@ func (r *runner) transfer(ctx context.Context) error {
 		return err
 	}
 	return r.stock(ctx)
+}
+
+// play begins the scenario, if there is one; the returned function ends it and
+// says what did not work.
+func (r *runner) play(ctx context.Context) (end func() error, err error) {
+	if r.Scenario == "" {
+		return func() error { return nil }, nil
+	}
+	own, err := Open(r.lab.Plan.ID) // a Lab belongs to one goroutine
+	if err != nil {
+		return nil, err
+	}
+	s, err := own.ReadScenario(r.Scenario)
+	if err != nil {
+		return nil, err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	began := time.Now()
+	go func() {
+		done <- own.Play(ctx, s, func(a scenario.Action) {
+			r.say("scenario, %v: %s", a.At, a)
+			r.report.Scenario = append(r.report.Scenario, ReportAction{seconds(time.Since(began)), a.String()})
+		})
+	}()
+	return sync.OnceValue(func() error {
+		stop()
+		err := <-done
+		if own.spawn != nil {
+			own.spawn.close()
+		}
+		if errors.Is(err, context.Canceled) {
+			return nil // the fetch was faster than the scenario
+		}
+		return err
+	}), nil
 }
 
 // insideInterface is where a terminal's programs meet the network.

@@ -145,10 +145,10 @@ func (l *Lab) startWires() error {
 
 // wireRequest is one line of JSON to the wires' program, wireReply its answer.
 type wireRequest struct {
-	Do        string `json:"do"` // "stats", "set", "line-down", "line-up" or "tap"
+	Do        string `json:"do"` // "stats", "set", "replace", "line-down", "line-up" or "tap"
 	Wire      string `json:"wire,omitempty"`
 	Direction int    `json:"direction,omitempty"` // 0, 1, or 2 for both
-	Settings  string `json:"settings,omitempty"`  // what to change
+	Settings  string `json:"settings,omitempty"`  // what to change, or all there is
 }
 
 type wireReply struct {

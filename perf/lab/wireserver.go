@@ -129,7 +129,7 @@ func (s *wireServer) answer(ctx context.Context, c net.Conn) {
 		reply(wireReply{}, fmt.Errorf("there is no emulated wire %q", q.Wire))
 	case q.Direction < 0 || q.Direction > 2:
 		reply(wireReply{}, fmt.Errorf("direction %d is neither 0, 1 nor 2 for both", q.Direction))
-	case q.Do == "set":
+	case q.Do == "set" || q.Do == "replace":
 		reply(w.set(q))
 	case q.Do == "line-down" || q.Do == "line-up":
 		reply(wireReply{}, w.lineDown(q.Do == "line-down"))
@@ -163,6 +163,9 @@ func (w *served) set(q wireRequest) (a wireReply, err error) {
 	for d := range next {
 		a.Was = append(a.Was, next[d].String())
 		if q.Direction == d || q.Direction == 2 {
+			if q.Do == "replace" {
+				next[d] = wire.Settings{}
+			}
 			if err := next[d].Update(q.Settings); err != nil {
 				return a, err
 			}
