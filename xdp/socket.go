@@ -306,3 +306,12 @@ func (s *Socket) Close() error {
 	}
 	return nil
 }
+
+// Descriptor returns what poll and epoll wait for, readable when a packet was
+// received; -1 where no kernel serves the rings. It stays the socket's.
+func (s *Socket) Descriptor() int {
+	if k, ok := s.backend.(*kernel); ok {
+		return k.fd
+	}
+	return -1
+}

@@ -19,7 +19,7 @@ func (w *Worker) inbound(t *Tables) bool {
 		d := &w.slots[i]
 		for b := d.Buf; len(b) > 0; {
 			size := min(d.Segment, len(b))
-			w.arrive(b[:size:size], i)
+			w.arrive(b[:size:size], d, nil)
 			b = b[size:]
 		}
 	}
@@ -30,8 +30,8 @@ func (w *Worker) inbound(t *Tables) bool {
 }
 
 // arrive sorts one datagram: a transport message of a live session is to be
-// opened, a handshake message is Control's.
-func (w *Worker) arrive(b []byte, slot int) {
+// opened, a handshake message is Control's. It came in a slot or in a frame.
+func (w *Worker) arrive(b []byte, slot *Datagrams, frame *Frame) {
 	if len(b) < session.Overhead {
 		w.drops.add(dropBadMessage, 1)
 		return
@@ -39,8 +39,9 @@ func (w *Worker) arrive(b []byte, slot int) {
 	switch kind := binary.LittleEndian.Uint32(b); kind {
 	case session.TypeTransport:
 	case 1, 2, 3:
-		w.handed = w.slots[slot].Local
-		if !w.control.Handshake(b, w.slots[slot].Peer) {
+		from, to := origin(slot, frame)
+		w.handed = *to
+		if !w.control.Handshake(b, *from) {
 			w.drops.add(dropControl, 1)
 		}
 		return
@@ -67,7 +68,15 @@ func (w *Worker) arrive(b []byte, slot int) {
 	counter := binary.LittleEndian.Uint64(b[8:])
 	w.opens = append(w.opens, aead.Job{Key: s.Receive, Buf: b[session.HeaderLen:]})
 	binary.LittleEndian.PutUint64(w.opens[len(w.opens)-1].Nonce[4:], counter)
-	w.opened = append(w.opened, incoming{session: s, counter: counter, from: slot})
+	w.opened = append(w.opened, incoming{session: s, counter: counter, slot: slot, frame: frame})
+}
+
+// origin says where a message came from, and to which of our addresses.
+func origin(slot *Datagrams, frame *Frame) (*netip.AddrPort, *netip.Addr) {
+	if frame != nil {
+		return &frame.Peer, &frame.Local
+	}
+	return &slot.Peer, &slot.Local
 }
 
 // open opens the batch and delivers what is genuine, new and allowed.
@@ -81,6 +90,7 @@ func (w *Worker) open(t *Tables) {
 	w.deliver()
 	w.settle()
 	clear(w.opens)
+	clear(w.opened)
 	w.opens, w.opened = w.opens[:0], w.opened[:0]
 }
 
@@ -106,11 +116,12 @@ func (w *Worker) accept(t *Tables, job *aead.Job, in *incoming) (Verdict, bool) 
 	inner := job.Buf[:len(job.Buf)-aead.TagSize]
 	p.Activity.Received(w.now, len(inner) > 0)
 	p.ReceivedBytes.Add(uint64(len(inner) + session.Overhead))
-	if from := w.slots[in.from].Peer; p.Roams && from != p.Endpoint {
-		p.MoveTo(from)
+	from, to := origin(in.slot, in.frame)
+	if p.Roams && *from != p.Endpoint {
+		p.MoveTo(*from)
 	}
-	if to := w.slots[in.from].Local; to != p.Source {
-		p.Source = to
+	if *to != p.Source {
+		p.Source = *to
 	}
 	if !s.Asked && s == p.Current && s.OldToReceive(w.now) {
 		s.Asked = true
@@ -140,6 +151,9 @@ func (w *Worker) accept(t *Tables, job *aead.Job, in *incoming) (Verdict, bool) 
 	}
 	w.count.add(n)
 	w.clamp(t, &p.Path, inner[:n], false)
+	if in.frame != nil && w.deliverFrame(in.frame, n, dst) {
+		return 0, true
+	}
 	if !w.join.Add(inner[:n]) {
 		w.deliver()
 		w.join.Add(inner[:n])

@@ -18,7 +18,7 @@ func (w *Worker) outbound(t *Tables) (busy bool, err error) {
 			break
 		}
 		busy = true
-		w.enter(t, w.in[:n], o)
+		w.enter(t, w.in[:n], o, nil)
 		if w.end > outLen/2 {
 			break
 		}
@@ -28,9 +28,12 @@ func (w *Worker) outbound(t *Tables) (busy bool, err error) {
 }
 
 // enter takes one inside packet, large or small, through parse, route and
-// police, and places what may pass to be sealed.
-func (w *Worker) enter(t *Tables, p []byte, o packet.Offload) {
+// police, and places what may pass to be sealed: in its frame, if it came in one.
+func (w *Worker) enter(t *Tables, p []byte, o packet.Offload, frame *Frame) {
 	src, dst, n, ok := packet.Addresses(p)
+	if frame != nil && ok { // short frames are padded by the link
+		p = p[:n]
+	}
 	// The kernel leaves the length field of a packet above 64 KB at zero; none
 	// is that large here, so a length that differs is a contradiction.
 	if !ok || n != len(p) || !w.cut.Plan(p, o) {
@@ -54,6 +57,11 @@ func (w *Worker) enter(t *Tables, p []byte, o packet.Offload) {
 		return
 	}
 	peer := f.lane(p)
+	if frame != nil && n > t.MTU && t.MTU > 0 { // a TUN keeps to its MTU by itself
+		w.tell(p, t.MTU)
+		w.drops.add(dropTooBig, 1)
+		return
+	}
 	if path := &peer.Path; path.Fits > 0 && c.Longest() > path.Fits && !w.fit(p, path) {
 		w.drops.add(dropTooBig, c.Segments)
 		return
@@ -77,6 +85,9 @@ func (w *Worker) enter(t *Tables, p []byte, o packet.Offload) {
 		sent.add(n)
 		if !usable {
 			w.wait(peer, i)
+			continue
+		}
+		if frame != nil && w.placeFrame(frame, s, n) {
 			continue
 		}
 		c.Write(w.place(s, n), i)
@@ -106,6 +117,12 @@ func (w *Worker) rest() {
 // place makes room for a packet of n bytes in out, already padded and with its
 // header and job written, and returns where the packet goes.
 func (w *Worker) place(s *session.Session, n int) []byte {
+	return w.placePadded(s, n, w.padded(s, n))
+}
+
+// padded is how long a packet of n bytes is when it is sealed: a multiple of 16,
+// but no longer than the inside's MTU or what the path is known to carry.
+func (w *Worker) padded(s *session.Session, n int) int {
 	mtu := w.tables.Load().MTU
 	if fits := s.Peer.Path.Fits; fits > 0 {
 		mtu = min(mtu, fits)
@@ -114,16 +131,28 @@ func (w *Worker) place(s *session.Session, n int) []byte {
 	if n <= mtu && padded > mtu {
 		padded = mtu
 	}
-	return w.placePadded(s, n, padded)
+	return padded
 }
 
 // placePadded is place with the padding decided.
 func (w *Worker) placePadded(s *session.Session, n, padded int) []byte {
-	size := session.HeaderLen + padded + aead.TagSize
-	if w.end+size > len(w.out) || len(w.sealed) == cap(w.sealed) {
+	size := session.HeaderLen + padded + tagLen
+	if w.end+size > len(w.out) || len(w.seals) == cap(w.seals) {
 		w.flush()
 	}
 	m := w.out[w.end : w.end+size : w.end+size]
+	w.prepare(m, s, n, padded)
+	w.sealed = append(w.sealed, outgoing{off: w.end, len: size, session: s, data: n > 0})
+	w.end += size
+	return m[session.HeaderLen : session.HeaderLen+n]
+}
+
+// tagLen follows what is sealed.
+const tagLen = aead.TagSize
+
+// prepare writes what surrounds a packet of n bytes in message m, and notes that
+// it is to be sealed.
+func (w *Worker) prepare(m []byte, s *session.Session, n, padded int) {
 	binary.LittleEndian.PutUint32(m[0:], session.TypeTransport)
 	binary.LittleEndian.PutUint32(m[4:], s.Remote)
 	binary.LittleEndian.PutUint64(m[8:], s.Counter)
@@ -131,19 +160,21 @@ func (w *Worker) placePadded(s *session.Session, n, padded int) []byte {
 	w.seals = append(w.seals, aead.Job{Key: s.Send, Buf: m[session.HeaderLen:]})
 	binary.LittleEndian.PutUint64(w.seals[len(w.seals)-1].Nonce[4:], s.Counter)
 	s.Counter++
-	w.sealed = append(w.sealed, outgoing{off: w.end, len: size, session: s, data: n > 0})
-	w.end += size
-	return m[session.HeaderLen : session.HeaderLen+n]
 }
 
 // flush seals and sends what is placed.
 func (w *Worker) flush() {
-	if len(w.sealed) == 0 {
+	if len(w.seals) == 0 {
 		return
 	}
 	aead.Seal(w.seals)
-	w.group()
-	w.transmit()
+	if len(w.sealed) > 0 {
+		w.group()
+		w.transmit()
+	}
+	if w.fast != nil {
+		w.depart()
+	}
 	clear(w.seals) // keys must not stay reachable from here
 	w.seals, w.sealed, w.end = w.seals[:0], w.sealed[:0], 0
 }

@@ -14,6 +14,8 @@ import (
 // tellEvery bounds Packet Too Big messages.
 const tellEvery = time.Millisecond
 
+var noOffload packet.Offload
+
 // fit makes the planned packet p fit the path. False says that only its sender
 // can, and that it does not: then p is to be dropped.
 func (w *Worker) fit(p []byte, path *session.Path) bool {
@@ -33,8 +35,8 @@ func (w *Worker) tell(p []byte, mtu int) {
 	}
 	w.tellAt = w.now + tellEvery
 	if m := packet.TooBig(w.icmp[:], p, mtu); m != nil {
-		w.icmpParts[0] = m
-		w.inside.Send(w.icmpParts[:], packet.Offload{}) // who does not hear it will ask again
+		w.parts[0] = m
+		w.inside.Send(w.parts[:], noOffload) // who does not hear it will ask again
 	}
 }
 

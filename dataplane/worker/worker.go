@@ -84,9 +84,11 @@ type Worker struct {
 	waiting int // packets in all peers' Waiting
 
 	// Packet Too Big towards the inside.
-	tellAt    time.Duration // not before
-	icmp      [packet.TooBigLen]byte
-	icmpParts [1][]byte
+	tellAt time.Duration // not before
+	icmp   [packet.TooBigLen]byte
+	parts  [1][]byte
+
+	fast *fast // ports of frames; nil: none
 
 	// Inbound.
 	slots   []Datagrams
@@ -111,7 +113,8 @@ type outgoing struct {
 type incoming struct {
 	session *session.Session
 	counter uint64
-	from    int // slot
+	slot    *Datagrams
+	frame   *Frame // or in a frame
 }
 
 // New returns a worker with empty tables.
@@ -175,10 +178,14 @@ func (w *Worker) Poll(now time.Duration) (busy bool, err error) {
 		w.seen, w.outFlow, w.inFlow = t, flow{}, flow{}
 	}
 	sent, err := w.outbound(t)
+	received := w.inbound(t)
+	if w.fast != nil {
+		sent = w.framesOutbound(t) || sent
+		received = w.framesInbound(t) || received
+	}
 	if !sent {
 		w.rest()
 	}
-	received := w.inbound(t)
 	return sent || received, err
 }
 
