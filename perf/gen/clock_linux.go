@@ -27,21 +27,24 @@ func ClockTag() uint16 {
 // the kernel's count of leap seconds.
 type tai struct{ offset int64 }
 
-func newTAI() tai {
+func newTAI() tai { return tai{TAIOffset()} }
+
+// TAIOffset is what CLOCK_TAI is ahead of the wall clock, in nanoseconds.
+func TAIOffset() int64 {
 	var t unix.Timex
 	if _, err := unix.Adjtimex(&t); err != nil {
-		return tai{}
+		return 0
 	}
-	return tai{int64(t.Tai) * int64(time.Second)}
+	return int64(t.Tai) * int64(time.Second)
 }
 
 func (c tai) now() uint64 { return uint64(time.Now().UnixNano() + c.offset) }
 
-// synchronised says whether the kernel's clock follows an external one.
-func synchronised() bool { return stamp.ClockError().Synchronised() }
+// Synchronised says whether the kernel's clock follows an external one.
+func Synchronised() bool { return stamp.ClockError().Synchronised() }
 
-// cpuTime is what the calling thread has used.
-func cpuTime() time.Duration {
+// ThreadTime is what the calling thread has used of its CPU.
+func ThreadTime() time.Duration {
 	var u unix.Rusage
 	if unix.Getrusage(unix.RUSAGE_THREAD, &u) != nil {
 		return 0

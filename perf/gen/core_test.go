@@ -380,7 +380,7 @@ func FuzzFind(f *testing.F) {
 			return
 		}
 		want := make([]byte, SignatureBytes)
-		s.put(want)
+		s.Put(want)
 		if i := bytes.Index(b, want); i < 0 {
 			t.Fatalf("%+v does not stand in %x", s, b)
 		}

@@ -251,7 +251,7 @@ func (l *layout) head(i int) xdp.TrafficHead {
 		binary.LittleEndian.PutUint32(l4[12:], 0xd55)
 	}
 	if l.sign > 0 {
-		Signature{Clock: l.clock, Stream: l.id}.put(b[l.sign:])
+		Signature{Clock: l.clock, Stream: l.id}.Put(b[l.sign:])
 	}
 	// The pseudo-header holds the final destination (RFC 8200 §8.1).
 	sum := words(src.AsSlice()) + words(dst.AsSlice()) + uint32(next) + uint32(length) + words(b[l.l4:])
@@ -291,7 +291,7 @@ func Sign(b []byte, h *xdp.TrafficHead, number, time uint64) {
 		return
 	}
 	s := Signature{Clock: binary.BigEndian.Uint16(h.Bytes[h.Sign+2:]), Stream: h.Bytes[h.Sign+4], Number: number, Time: time}
-	s.put(b[h.Sign:])
+	s.Put(b[h.Sign:])
 	if h.Check > 0 {
 		binary.BigEndian.PutUint16(b[h.Check:], checksum(h.Sum+s.words()))
 	}

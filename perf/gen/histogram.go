@@ -61,3 +61,33 @@ func (h *Histogram) Max() time.Duration { return time.Duration(h.hdr().Max()) }
 func (h *Histogram) Distribution(name string) report.Distribution {
 	return report.FromHistogram(name, report.Seconds, h.hdr(), 1e-9)
 }
+
+// Sparse lists the buckets that are not empty: index and count.
+func (h *Histogram) Sparse() [][2]uint64 {
+	out := [][2]uint64{}
+	for i, n := range h.counts {
+		if n > 0 {
+			out = append(out, [2]uint64{uint64(i), n})
+		}
+	}
+	return out
+}
+
+// AddSparse adds what Sparse lists; ok is false, and nothing certain, if it lists
+// a bucket that there is none of.
+func (h *Histogram) AddSparse(list [][2]uint64) (ok bool) {
+	for _, b := range list {
+		if b[0] >= uint64(len(h.counts)) {
+			return false
+		}
+		h.counts[b[0]] += b[1]
+	}
+	return true
+}
+
+// Add adds another histogram's counts.
+func (h *Histogram) Add(other *Histogram) {
+	for i, n := range other.counts {
+		h.counts[i] += n
+	}
+}

@@ -100,7 +100,7 @@ func Run(ctx context.Context, o Options) (*Outcome, error) {
 	if o.Settle == 0 {
 		o.Settle = time.Second
 	}
-	r := &Outcome{Synchronised: synchronised()}
+	r := &Outcome{Synchronised: Synchronised()}
 	var c counter
 	var err error
 	if o.Sink != "" {
@@ -131,9 +131,9 @@ func Run(ctx context.Context, o Options) (*Outcome, error) {
 	go func() {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
-		before := cpuTime()
+		before := ThreadTime()
 		err := s.Run(running)
-		cpu = cpuTime() - before
+		cpu = ThreadTime() - before
 		ended <- err
 	}()
 	tick := time.NewTicker(time.Second)

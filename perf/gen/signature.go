@@ -27,8 +27,8 @@ type Signature struct {
 	Time   uint64 // nanoseconds of CLOCK_TAI
 }
 
-// put writes the signature into the first SignatureBytes of b.
-func (s Signature) put(b []byte) {
+// Put writes the signature into the first SignatureBytes of b.
+func (s Signature) Put(b []byte) {
 	binary.BigEndian.PutUint64(b[10:], s.Time)
 	binary.BigEndian.PutUint64(b[2:], s.Number)
 	binary.BigEndian.PutUint16(b, magic)
@@ -36,7 +36,8 @@ func (s Signature) put(b []byte) {
 	b[4] = s.Stream
 }
 
-func getSignature(b []byte) (s Signature, ok bool) {
+// ParseSignature reads the first SignatureBytes of b.
+func ParseSignature(b []byte) (s Signature, ok bool) {
 	if len(b) < SignatureBytes || binary.BigEndian.Uint16(b) != magic {
 		return s, false
 	}
@@ -98,10 +99,10 @@ func Find(frame []byte) (s Signature, ok bool) {
 	if len(frame) < at+SignatureBytes {
 		return s, false
 	}
-	if s, ok = getSignature(frame[at:]); ok || next != protoUDP || binary.LittleEndian.Uint32(frame[at:]) != wireguardData {
+	if s, ok = ParseSignature(frame[at:]); ok || next != protoUDP || binary.LittleEndian.Uint32(frame[at:]) != wireguardData {
 		return s, ok
 	}
-	return getSignature(frame[min(at+wireguardHead, len(frame)):])
+	return ParseSignature(frame[min(at+wireguardHead, len(frame)):])
 }
 
 // A WireGuard data message: type 4 (little-endian), receiver index, counter; then
