@@ -94,7 +94,13 @@ type SizeReport struct {
 	Latency *trial.Outcome
 	Loss    []*trial.Outcome // falling rates
 	Bursts  []uint64         // longest burst of each repetition, packets
+	// BurstRate is the mean rate of the bursts that passed.
+	BurstRate float64
 }
+
+// busyCPU is from when on a sender that falls behind is too slow, and not
+// disturbed.
+const busyCPU = 0.9
 
 // maxSpoiled ends a search that the tester keeps spoiling.
 const maxSpoiled = 12
@@ -211,8 +217,10 @@ func (m *method) throughput(ctx context.Context, s *SizeReport) error {
 			s.Spoiled++ // the loss may be the tester's doing
 			continue
 		case doubt != "" && lost <= m.Tolerated && offered < rate*(1-2*m.Width):
-			// The sender cannot go as fast; what it did was forwarded.
-			if s.Spoiled++; s.Spoiled < 3 {
+			// Something else had the CPU, or the sender cannot go as fast; then what it
+			// did was forwarded.
+			if o.Sent.CPU < busyCPU {
+				s.Spoiled++
 				continue
 			}
 			s.Unfinished = "the sending host goes no faster"
@@ -268,6 +276,7 @@ func (m *method) burst(ctx context.Context, s *SizeReport) error {
 		recover += time.Duration(16e9 * m.Depth / s.Throughput)
 	}
 	b := NewBurstSearch(max(guess, 1), max(limit, 1))
+	rates, passed := 0.0, 0.0
 	for {
 		n, done := b.Next()
 		if done {
@@ -285,24 +294,31 @@ func (m *method) burst(ctx context.Context, s *SizeReport) error {
 		}
 		m.say("%d B: a burst of %d at %s: %d lost", s.Size, n, show(o.Offered()), o.Lost())
 		b.Add(o.Lost())
+		if o.Lost() == 0 {
+			rates, passed = rates+o.Offered(), passed+1
+		}
 	}
 	n, _ := b.Longest()
+	if passed > 0 {
+		s.BurstRate = (s.BurstRate*float64(len(s.Bursts)) + rates/passed) / float64(len(s.Bursts)+1)
+	}
 	s.Bursts = append(s.Bursts, n)
 	return nil
 }
 
 // Buffer is RFC 9004's corrected buffer time, from the mean longest burst: what
-// the path held back, less what it forwarded meanwhile. Zero if it cannot be told.
-func (s *SizeReport) Buffer() time.Duration {
-	if len(s.Bursts) == 0 || s.Fastest <= s.Throughput {
-		return 0
+// the path held back, less what it forwarded meanwhile; and the same as bytes. Zero
+// if it cannot be told.
+func (s *SizeReport) Buffer() (held time.Duration, bytes float64) {
+	if len(s.Bursts) == 0 || s.BurstRate <= s.Throughput {
+		return 0, 0
 	}
 	sum := 0.0
 	for _, n := range s.Bursts {
 		sum += float64(n)
 	}
-	implied := sum / float64(len(s.Bursts)) * float64(8*s.Size) / s.Fastest
-	return time.Duration(1e9 * implied * (1 - s.Throughput/s.Fastest))
+	bytes = sum / float64(len(s.Bursts)) * float64(s.Size) * (1 - s.Throughput/s.BurstRate)
+	return time.Duration(8e9 * bytes / s.BurstRate), bytes
 }
 
 // Delays are the latency test's, nil if it was not made or the clocks do not agree.

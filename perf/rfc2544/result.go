@@ -33,7 +33,8 @@ func (r *Report) Result(command []string, ends []report.End, promised float64) (
 		if len(s.Bursts) > 0 {
 			sorted := slices.Sorted(slices.Values(s.Bursts))
 			burst = fmt.Sprintf("%d (%d–%d) packets", sorted[len(sorted)/2], sorted[0], sorted[len(sorted)-1])
-			buffer = report.Seconds.Show(s.Buffer().Seconds())
+			held, bytes := s.Buffer()
+			buffer = report.Seconds.Show(held.Seconds()) + ", " + report.Bytes.Show(math.Round(bytes))
 		}
 		table.Rows = append(table.Rows, []string{fmt.Sprintf("%d B", s.Size), show(s.Throughput), fmt.Sprintf("%.0f", s.Throughput/float64(8*s.Size)), bad,
 			fmt.Sprint(s.Trials), s.Searched.Round(time.Second / 10).String(), burst, buffer})
@@ -79,8 +80,10 @@ func (s *SizeReport) result(out *report.Result, promised float64) {
 		for _, n := range s.Bursts {
 			samples = append(samples, float64(n))
 		}
+		held, bytes := s.Buffer()
 		out.Metrics = append(out.Metrics, report.Metric{Name: name("longest burst"), Unit: report.Packets, Better: report.Higher, Samples: samples},
-			report.Metric{Name: name("corrected buffer time (RFC 9004)"), Unit: report.Seconds, Samples: []float64{s.Buffer().Seconds()}})
+			report.Metric{Name: name("corrected buffer time (RFC 9004)"), Unit: report.Seconds, Samples: []float64{held.Seconds()}},
+			report.Metric{Name: name("buffer"), Unit: report.Bytes, Samples: []float64{bytes}})
 	}
 	slow := s.Fastest < s.Throughput*1.02
 	limit := report.Limit{Name: name("fastest that the sender went"), Value: s.Fastest, Unit: report.BitsPerSecond, OK: !slow || !math.IsInf(s.Bad, 1)}

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"runtime"
 	"sync"
+	"syscall"
 	"time"
 
 	"dssn/perf/gen"
@@ -53,10 +54,11 @@ type plane struct {
 // openPlane binds to local with any port.
 func openPlane(local netip.Addr) (*plane, error) {
 	local = local.Unmap()
-	conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(local, 0)))
+	any, err := (&net.ListenConfig{Control: freeBind}).ListenPacket(context.Background(), "udp", netip.AddrPortFrom(local, 0).String())
 	if err != nil {
 		return nil, fmt.Errorf("open a UDP socket at %s: %w", local, err)
 	}
+	conn := any.(*net.UDPConn)
 	p := &plane{conn: conn, batch: ipv6.NewPacketConn(conn), overhead: 48, clock: gen.ClockTag(), offset: gen.TAIOffset()}
 	if local.Is4() {
 		p.overhead = 28
@@ -83,6 +85,16 @@ func openPlane(local netip.Addr) (*plane, error) {
 		}
 	})
 	return p, nil
+}
+
+// freeBind lets a socket have an address that is routed to this host without
+// standing on an interface, as a data identifier is at its holder.
+func freeBind(_, _ string, c syscall.RawConn) error {
+	return c.Control(func(fd uintptr) {
+		// Either family's option may be refused by a socket of the other.
+		unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_FREEBIND, 1)
+		unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_FREEBIND, 1)
+	})
 }
 
 func (p *plane) port() uint16 { return uint16(p.conn.LocalAddr().(*net.UDPAddr).Port) }

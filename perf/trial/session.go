@@ -63,7 +63,7 @@ func Dial(ctx context.Context, host string, port int, bind string, own Identity)
 	if err := own.Check(); err != nil {
 		return nil, err
 	}
-	d := net.Dialer{Timeout: handshakeTime}
+	d := net.Dialer{Timeout: handshakeTime, Control: freeBind}
 	if bind != "" {
 		a, err := netip.ParseAddr(bind)
 		if err != nil {
@@ -226,4 +226,15 @@ func (s *Session) Local() netip.Addr {
 func (s *Session) Close() error {
 	s.stop()
 	return errors.Join(s.conn.Close(), s.plane.Close())
+}
+
+// Way is one direction of a session, as a path that methods make trials of.
+type Way struct {
+	*Session
+	Reverse bool // the responder sends
+}
+
+// Trial is Session.Run in the way's direction.
+func (w Way) Trial(ctx context.Context, l Load) (*Outcome, error) {
+	return w.Session.Run(ctx, l, w.Reverse)
 }
