@@ -45,6 +45,10 @@ type Peer struct {
 	// Endpoint is the peer's node address and UDP port. The path to it is
 	// written below the socket and never seen here.
 	Endpoint netip.AddrPort
+	// Lanes, if there are any, are all ways to the peer, each with a session and a
+	// worker of its own, and take the place of Endpoint. A stock peer has none
+	// and is reached by one, the first worker's.
+	Lanes []Lane
 	// Allowed are the inside prefixes that reach this peer, and the only
 	// sources accepted from it. Longest match wins across peers.
 	Allowed []netip.Prefix
@@ -55,6 +59,12 @@ type Peer struct {
 	// controller gives both ends the same. An engine that has only WireGuard's
 	// refuses tables that name another.
 	Suite aead.Suite
+}
+
+// Lane is one of several ways to a peer.
+type Lane struct {
+	Worker   int // of this engine's, by number
+	Endpoint netip.AddrPort
 }
 
 // Meter counts, and polices on the way in, the traffic of one reservation.
@@ -93,6 +103,9 @@ type PeerState struct {
 	ReceivedBytes uint64
 	// Suite seals the session in use; zero while there is none.
 	Suite aead.Suite
+	// Lanes is how many ways there are to the peer, Open how many of them have a
+	// session to send by.
+	Lanes, Open int
 }
 
 // Obtained says what a node really got, not what was asked for.
@@ -103,6 +116,7 @@ type Obtained struct {
 	Cipher       string `json:"cipher"`        // for example "ChaCha20-Poly1305"
 	PresharedKey bool   `json:"preshared_key"` // every peer has one
 	MTU          int    `json:"mtu"`           // of the inside interface, bytes
+	Workers      int    `json:"workers"`       // threads that carry packets
 }
 
 // Engine carries packets. Its methods may be called from any goroutine.

@@ -85,11 +85,29 @@ func Two(t testing.TB, openA, openB Open) (a, b *End) {
 	return make(na, 1, openA), make(nb, 2, openB)
 }
 
+// WorkerPort is the UDP port of an engine's worker with this number, the first
+// one's being port. Engines with several workers are opened so.
+func WorkerPort(port uint16, worker int) uint16 { return port + 4*uint16(worker) }
+
+// lanesTo are one for each pair of workers where both engines have more than one
+// or ours has: none to a stock peer.
+func (e *End) lanesTo(other *End) (lanes []dataplane.Lane) {
+	ours, theirs := e.Obtained().Workers, other.Obtained().Workers
+	if ours == 0 || theirs == 0 || ours*theirs == 1 {
+		return nil // an engine that knows no lanes, or nothing to choose
+	}
+	for k := range max(ours, theirs) {
+		to := netip.AddrPortFrom(other.endpoint.Addr(), WorkerPort(other.endpoint.Port(), k%theirs))
+		lanes = append(lanes, dataplane.Lane{Worker: k % ours, Endpoint: to})
+	}
+	return lanes
+}
+
 func (e *End) tables(generation uint64, other *End, meters ...dataplane.Meter) *dataplane.Tables {
 	return &dataplane.Tables{
 		Generation: generation,
 		Peers: []dataplane.Peer{{
-			Key: other.public, PresharedKey: dataplane.Key{1, 2, 3}, Endpoint: other.endpoint,
+			Key: other.public, PresharedKey: dataplane.Key{1, 2, 3}, Endpoint: other.endpoint, Lanes: e.lanesTo(other),
 			Allowed: []netip.Prefix{netip.PrefixFrom(other.address, 128)},
 		}},
 		Meters: meters,

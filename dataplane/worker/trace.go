@@ -76,6 +76,24 @@ func (w *Worker) TraceInside(p []byte) (steps []Step) {
 	return steps
 }
 
+// HasLane reports whether a lane to where a packet from inside goes is this
+// worker's, HasSession whether the session that a datagram names is. Call them from
+// within Do.
+func (w *Worker) HasLane(p []byte) bool {
+	src, dst, _, ok := packet.Addresses(p)
+	if !ok {
+		return false
+	}
+	var f flow
+	w.route(w.tables.Load(), &f, src, dst)
+	return len(f.own) > 0
+}
+
+// HasSession: see HasLane.
+func (w *Worker) HasSession(b []byte) bool {
+	return len(b) >= session.Overhead && w.sessions[binary.LittleEndian.Uint32(b[4:])] != nil
+}
+
 // TraceOutside says what would become of a datagram that came from a peer. It
 // opens a copy and leaves the replay window alone.
 func (w *Worker) TraceOutside(b []byte) (steps []Step) {

@@ -1,7 +1,6 @@
 package softport
 
 import (
-	"math/rand/v2"
 	"net/netip"
 	"sync"
 	"time"
@@ -12,15 +11,14 @@ import (
 )
 
 // control is the goroutine that runs the tunnel machine: it takes handshake
-// messages and wishes from the worker, lets time pass, and hands effects back.
+// messages and wishes from the workers' fronts, lets time pass, and hands effects
+// back.
 //
 // Handshake messages wait in a ring of fixed size, filled only by messages
 // whose first MAC was right: a flood of noise costs the worker one hash each
 // and no newcomer a place.
 type control struct {
 	engine *Engine
-	gate   *tunnel.Gate // the worker's
-	sketch sketch       // the worker's
 
 	mu      sync.Mutex // guards what follows
 	ring    []handshake
@@ -47,6 +45,7 @@ type control struct {
 type handshake struct {
 	from   netip.AddrPort
 	to     netip.Addr // which of our addresses
+	worker int // who heard it
 	length int
 	data   [148]byte
 }
@@ -61,19 +60,21 @@ const (
 
 func newControl(e *Engine) *control {
 	return &control{
-		engine: e, sketch: sketch{key: rand.Uint64()}, ring: make([]handshake, ringLen),
+		engine: e, ring: make([]handshake, ringLen),
 		bell: make(chan struct{}, 1), closed: make(chan struct{}),
 		dropped: make(map[tunnel.Reason]uint64),
 	}
 }
 
-// setGate gives the worker another key to know messages by.
-func (c *control) setGate(m *tunnel.Machine) {
-	var g *tunnel.Gate
-	if m != nil {
-		g = tunnel.NewGate(m.Public())
+// setGates gives the workers another key to know messages by.
+func (c *control) setGates(m *tunnel.Machine) {
+	for _, t := range c.engine.threads {
+		var g *tunnel.Gate
+		if m != nil {
+			g = tunnel.NewGate(m.Public())
+		}
+		t.worker.Do(func() { t.front.gate = g })
 	}
-	c.engine.worker.Do(func() { c.gate = g })
 }
 
 func (c *control) ring1() {
@@ -81,45 +82,6 @@ func (c *control) ring1() {
 	case c.bell <- struct{}{}:
 	default:
 	}
-}
-
-// Handshake implements worker.Control.
-func (c *control) Handshake(b []byte, from netip.AddrPort) bool {
-	if c.gate == nil || !c.gate.Admits(b) {
-		c.drop(tunnel.BadMAC)
-		return true // it has its own name
-	}
-	c.mu.Lock()
-	if c.length >= crowdedAt && !c.sketch.allow(c.engine.now(), from) {
-		c.mu.Unlock()
-		c.drop(tunnel.FloodedHello)
-		return true
-	}
-	ok := c.length < len(c.ring)
-	if ok {
-		h := &c.ring[(c.first+c.length)%len(c.ring)]
-		h.from, h.to, h.length = from, c.engine.worker.HandedTo(), copy(h.data[:], b)
-		c.length++
-	}
-	c.mu.Unlock()
-	c.ring1()
-	return ok
-}
-
-// Want implements worker.Control.
-func (c *control) Want(p *session.Peer) {
-	c.mu.Lock()
-	c.wants = append(c.wants, p)
-	c.mu.Unlock()
-	c.ring1()
-}
-
-// Confirmed implements worker.Control.
-func (c *control) Confirmed(s *session.Session) {
-	c.mu.Lock()
-	c.confirm = append(c.confirm, s)
-	c.mu.Unlock()
-	c.ring1()
 }
 
 // do has f called by the goroutine and waits for it; false if it has stopped.
@@ -184,7 +146,7 @@ func (c *control) turn(tick bool) bool {
 		c.effects = m.Confirmed(now, s.Local, c.effects)
 	}
 	for _, p := range wants {
-		c.effects = m.Want(now, p.Key, 0, c.effects)
+		c.effects = m.Want(now, p.Key, p.Lane, c.effects)
 	}
 	c.messages(m)
 	if tick {
@@ -222,7 +184,7 @@ func (c *control) messages(m *tunnel.Machine) {
 		}
 		var reason tunnel.Reason
 		before := len(c.effects)
-		c.effects, reason = m.Message(now, 0, h.from, h.data[:h.length], now.Mono < c.busyUntil, c.effects)
+		c.effects, reason = m.Message(now, h.worker, h.from, h.data[:h.length], now.Mono < c.busyUntil, c.effects)
 		if reason != tunnel.Accepted {
 			c.drop(reason)
 		}
@@ -257,19 +219,20 @@ func look(handle any) tunnel.Activity {
 	}
 }
 
-// carryOut has the worker do what the machine decided.
+// carryOut has the workers do what the machine decided, each its own lanes'.
 func (c *control) carryOut(effects []tunnel.Effect) {
 	if len(effects) == 0 {
 		return
 	}
 	e := c.engine
-	steps := make([]func(w *worker.Worker), 0, len(effects))
+	all := make([][]func(w *worker.Worker), len(e.threads))
 	for _, f := range effects {
+		steps := &all[f.Worker]
 		p, _ := f.Handle.(*session.Peer)
 		switch f.Kind {
 		case tunnel.Send:
 			d := worker.Datagrams{Buf: f.Message, Segment: len(f.Message), Peer: f.To, Local: f.Source}
-			steps = append(steps, func(w *worker.Worker) {
+			*steps = append(*steps, func(w *worker.Worker) {
 				if !d.Peer.IsValid() && p != nil {
 					d.Peer, d.Local = p.Endpoint, p.Source
 				}
@@ -285,25 +248,29 @@ func (c *control) carryOut(effects []tunnel.Effect) {
 				continue
 			}
 			current := f.Current
-			steps = append(steps, func(w *worker.Worker) { w.Install(s, current) })
+			*steps = append(*steps, func(w *worker.Worker) { w.Install(s, current) })
 			e.log.Debug("session agreed", "peer", p.Key, "initiator", s.Initiator)
 		case tunnel.Erase:
 			local := f.Local
-			steps = append(steps, func(w *worker.Worker) { w.Erase(local) })
+			*steps = append(*steps, func(w *worker.Worker) { w.Erase(local) })
 		case tunnel.Keepalive:
-			steps = append(steps, func(w *worker.Worker) { w.Keepalive(p) })
+			*steps = append(*steps, func(w *worker.Worker) { w.Keepalive(p) })
 		case tunnel.Forget:
-			steps = append(steps, func(w *worker.Worker) { w.Forget(p) })
+			*steps = append(*steps, func(w *worker.Worker) { w.Forget(p) })
 		case tunnel.Move:
 			to := f.To
-			steps = append(steps, func(*worker.Worker) { p.MoveTo(to) })
+			*steps = append(*steps, func(*worker.Worker) { p.MoveTo(to) })
 		}
 	}
-	e.worker.Do(func() {
-		for _, s := range steps {
-			s(e.worker)
+	for i, t := range e.threads {
+		if steps := all[i]; len(steps) > 0 {
+			t.worker.Do(func() {
+				for _, s := range steps {
+					s(t.worker)
+				}
+			})
 		}
-	})
+	}
 }
 
 // followMTU notices once a second that the interface's MTU was changed.
@@ -314,7 +281,7 @@ func (c *control) followMTU() {
 		return
 	}
 	c.lastMTU = now
-	if mtu, err := e.link.mtu(); err == nil && mtu != e.mtu {
+	if mtu, err := e.threads[0].link.mtu(); err == nil && mtu != e.mtu {
 		e.mtu = mtu
 		e.compile()
 	}

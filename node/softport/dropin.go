@@ -44,7 +44,7 @@ func (d DropIn) Run(ctx context.Context) error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})).With("interface", d.Interface)
 
 	fresh := os.Getenv(envTUN) == ""
-	link, err := inherited(envTUN, func() (*os.File, error) { return createTUN(d.Interface) })
+	link, err := inherited(envTUN, func() (*os.File, error) { return createTUN(d.Interface, false) })
 	if err != nil {
 		return err
 	}

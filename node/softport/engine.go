@@ -27,6 +27,7 @@ import (
 	"dssn/dataplane/session"
 	"dssn/dataplane/worker"
 	"dssn/node/tunnel"
+	"dssn/xdp"
 )
 
 // Options describe an engine.
@@ -39,8 +40,10 @@ type Options struct {
 	MTU int
 	// PrivateKey is this node's tunnel key. Zero means that it will come.
 	PrivateKey dataplane.Key
-	// ListenPort is the UDP port, zero for any free one.
+	// ListenPort is the UDP port of the first worker, zero for any free one.
 	ListenPort uint16
+	// Ports are those of further workers, one for each.
+	Ports []uint16
 	// Plain makes it a WireGuard interface: no meters, peers may roam, and the
 	// link is not brought up.
 	Plain bool
@@ -55,24 +58,24 @@ type Options struct {
 }
 
 // CreateTUN makes a TUN interface for an engine of this or another process.
-func CreateTUN(name string) (*os.File, error) { return createTUN(name) }
+func CreateTUN(name string) (*os.File, error) { return createTUN(name, false) }
 
-// Engine carries packets with one worker.
+// Engine carries packets with one worker or several.
 type Engine struct {
 	options  Options
 	begun    time.Time
 	log      *slog.Logger
-	link     *link
-	socket   *socket // the worker's, once it runs
-	asker    *asker  // the control goroutine's, once it runs
-	waiter   *waiter
-	worker   *worker.Worker
+	threads  []*thread // at least one; fixed
+	noQueues error     // why there is no choosing of queues; fixed
+	asker    *asker    // the control goroutine's, once it runs
 	registry *meter.Registry
 	control  *control
-	stopping bool // the worker's
 	done     chan struct{}
-	why      error // set before done is closed
 	close    sync.Once
+
+	endMu sync.Mutex // guards what follows
+	alive int        // threads that have not ended
+	why   error      // that the first ended for
 
 	// What follows belongs to the control goroutine.
 	machine *tunnel.Machine
@@ -84,12 +87,18 @@ type Engine struct {
 	order   []dataplane.Key
 	tables  *dataplane.Tables
 	meters  *meter.Set
+	queues  *xdp.Queues // nil with one worker, and where the host cannot
 }
 
 // entry is a configured peer.
 type entry struct {
 	dataplane.Peer
-	lane *session.Peer
+	lanes []*lane // at least one
+}
+
+// lane is one way to a peer.
+type lane struct {
+	*session.Peer
 	path pathState
 }
 
@@ -103,7 +112,7 @@ func Open(o Options) (*Engine, error) {
 			o.MTU = 1420
 		}
 		var err error
-		if o.TUN, err = createTUN(o.Interface); err != nil {
+		if o.TUN, err = createTUN(o.Interface, len(o.Ports) > 0); err != nil {
 			return nil, err
 		}
 	}
@@ -112,7 +121,7 @@ func Open(o Options) (*Engine, error) {
 	}
 	e := &Engine{
 		options: o, begun: time.Now(), log: o.Logger,
-		registry: meter.NewRegistry(1),
+		registry: meter.NewRegistry(1 + len(o.Ports)),
 		done:     make(chan struct{}),
 		peers:    make(map[dataplane.Key]*entry),
 		tables:   &dataplane.Tables{},
@@ -121,13 +130,14 @@ func Open(o Options) (*Engine, error) {
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
 	}
+	e.control = newControl(e)
 	if err := e.openPorts(); err != nil {
 		e.closePorts()
 		return nil, err
 	}
-	e.control = newControl(e)
-	e.worker = worker.New(worker.Options{Inside: e.link, Outside: e.socket, Control: e.control, Wake: e.waiter.wake})
-	go e.run()
+	for _, t := range e.threads {
+		go e.run(t)
+	}
 	go e.control.run()
 	if o.PrivateKey != (dataplane.Key{}) {
 		var err error
@@ -141,48 +151,41 @@ func Open(o Options) (*Engine, error) {
 	return e, nil
 }
 
-func (e *Engine) openPorts() (err error) {
-	if e.link, err = openLink(e.options.TUN); err != nil {
-		return err
+func (e *Engine) openPorts() error {
+	for i, port := range append([]uint16{e.options.ListenPort}, e.options.Ports...) {
+		if err := e.openThread(i, port); err != nil {
+			return err
+		}
 	}
+	first := e.threads[0]
 	if e.options.MTU != 0 {
-		if err = e.link.setMTU(e.options.MTU); err != nil {
+		if err := first.link.setMTU(e.options.MTU); err != nil {
 			return err
 		}
 	}
-	if e.mtu, err = e.link.mtu(); err != nil {
+	var err error
+	if e.mtu, err = first.link.mtu(); err != nil {
 		return err
 	}
 	if !e.options.Plain {
-		if err = e.link.up(); err != nil {
+		if err := first.link.up(); err != nil {
 			return err
 		}
-	}
-	if e.socket, err = openSocket(e.options.ListenPort, 0); err != nil {
-		return err
-	}
-	if !e.options.Plain {
-		e.socket.neverFragment()
 	}
 	if e.asker, err = openAsker(); err != nil {
 		return err
 	}
-	e.port = e.socket.port
-	if e.waiter, err = newWaiter(e.link.fd, e.socket.fd); err != nil {
-		return fmt.Errorf("prepare to wait for packets: %w", err)
-	}
+	e.openQueues()
+	e.port, e.alive = first.socket.port, len(e.threads)
 	return nil
 }
 
 func (e *Engine) closePorts() {
-	if e.link != nil {
-		e.link.close()
+	if e.queues != nil {
+		e.queues.Close()
 	}
-	if e.socket != nil {
-		e.socket.close()
-	}
-	if e.waiter != nil {
-		e.waiter.close()
+	for _, t := range e.threads {
+		t.close()
 	}
 	if e.asker != nil {
 		e.asker.close()
@@ -190,7 +193,7 @@ func (e *Engine) closePorts() {
 }
 
 // Name returns the interface's name.
-func (e *Engine) Name() string { return e.link.name }
+func (e *Engine) Name() string { return e.threads[0].link.name }
 
 // Done is closed when the engine has stopped by itself or by Close; Err says why.
 func (e *Engine) Done() <-chan struct{} { return e.done }
@@ -203,18 +206,13 @@ func (e *Engine) Err() error {
 	return e.why
 }
 
-// ended is called by the worker's thread as its last act.
-func (e *Engine) ended(why error) {
-	e.why = why
-	e.worker.Stop()
-	close(e.done)
-}
-
 // Close implements dataplane.Engine.
 func (e *Engine) Close() error {
 	e.close.Do(func() {
 		e.control.stop()
-		e.worker.Do(func() { e.stopping = true })
+		for _, t := range e.threads {
+			t.stop()
+		}
 		<-e.done
 		e.closePorts()
 	})
@@ -239,7 +237,7 @@ func (e *Engine) setPrivateKey(k dataplane.Key) error {
 		}
 	}
 	e.machine, e.private = m, k
-	e.control.setGate(m)
+	e.control.setGates(m)
 	for _, p := range e.order {
 		if err := e.tell(e.peers[p]); err != nil {
 			e.log.Warn("peer not usable", "error", err)
@@ -257,36 +255,62 @@ func (e *Engine) tell(p *entry) error {
 	if suite == 0 {
 		suite = e.options.Suite
 	}
-	effects, err := e.machine.Set(tunnel.Config{
-		Key: p.Key, PresharedKey: p.PresharedKey, Keepalive: p.Keepalive,
-		Roams: e.options.Plain, Suite: suite, Lanes: []tunnel.Lane{{Endpoint: p.Endpoint, Handle: p.lane}},
-	}, nil)
+	c := tunnel.Config{Key: p.Key, PresharedKey: p.PresharedKey, Keepalive: p.Keepalive, Roams: e.options.Plain, Suite: suite}
+	for i, l := range p.lanes {
+		c.Lanes = append(c.Lanes, tunnel.Lane{Worker: l.Worker, Endpoint: p.endpointOf(i), Handle: l.Peer})
+	}
+	effects, err := e.machine.Set(c, nil)
 	e.control.carryOut(effects)
 	return err
 }
 
 // put adds or changes a peer.
 func (e *Engine) put(p dataplane.Peer) error {
-	old := e.peers[p.Key]
-	if old == nil {
-		n := &entry{Peer: p, lane: &session.Peer{Key: p.Key, Roams: e.options.Plain, Path: session.Path{Probes: !e.options.Plain}}}
-		if err := e.tell(n); err != nil {
-			return err
+	n, old := &entry{Peer: p}, e.peers[p.Key]
+	var was []*lane
+	if old != nil {
+		was = old.lanes
+	}
+	for i := range max(1, len(p.Lanes)) {
+		worker := 0
+		if len(p.Lanes) > 0 {
+			worker = p.Lanes[i].Worker
 		}
+		if i < len(was) && was[i].Worker == worker {
+			n.lanes = append(n.lanes, was[i])
+			continue
+		}
+		n.lanes = append(n.lanes, &lane{Peer: &session.Peer{Key: p.Key, Lane: i, Worker: worker, Roams: e.options.Plain,
+			Path: session.Path{Probes: !e.options.Plain}}})
+	}
+	if err := e.tell(n); err != nil {
+		return err
+	}
+	for i, l := range n.lanes {
+		to := n.endpointOf(i)
+		switch {
+		case !to.IsValid():
+		case i >= len(was) || was[i] != l:
+			l.MoveTo(to) // no worker knows it yet
+		case to != old.endpointOf(i):
+			e.threads[l.Worker].worker.Do(func() { l.MoveTo(to) })
+		}
+	}
+	if old == nil {
 		e.peers[p.Key] = n
 		e.order = append(e.order, p.Key)
-		if p.Endpoint.IsValid() {
-			n.lane.MoveTo(p.Endpoint) // no worker knows it yet
-		}
 		return nil
 	}
-	moved := p.Endpoint.IsValid() && p.Endpoint != old.Endpoint
-	old.Peer = p
-	if moved {
-		lane, to := old.lane, p.Endpoint
-		e.worker.Do(func() { lane.MoveTo(to) })
+	*old = *n
+	return nil
+}
+
+// endpointOf is where lane i of a peer was configured to be.
+func (p *entry) endpointOf(i int) netip.AddrPort {
+	if i < len(p.Lanes) {
+		return p.Lanes[i].Endpoint
 	}
-	return e.tell(old)
+	return p.Endpoint
 }
 
 // drop forgets a peer.
@@ -311,7 +335,10 @@ func (e *Engine) compile() {
 	var routes []fib.Entry[*session.Lanes]
 	for _, k := range e.order {
 		p := e.peers[k]
-		lanes := &session.Lanes{Key: k, By: [][]*session.Peer{{p.lane}}}
+		lanes := &session.Lanes{Key: k, By: make([][]*session.Peer, len(e.threads))}
+		for _, l := range p.lanes {
+			lanes.By[l.Worker] = append(lanes.By[l.Worker], l.Peer)
+		}
 		for _, a := range p.Allowed {
 			routes = append(routes, fib.Entry[*session.Lanes]{Prefix: a, Value: lanes})
 		}
@@ -319,7 +346,11 @@ func (e *Engine) compile() {
 	if !e.options.Plain && e.meters == nil {
 		e.meters = e.registry.Compile(e.now(), nil)
 	}
-	e.worker.Publish(&worker.Tables{Routes: fib.New(routes), Meters: e.meters, MTU: e.mtu})
+	e.pin()
+	tables := &worker.Tables{Routes: fib.New(routes), Meters: e.meters, MTU: e.mtu}
+	for _, t := range e.threads {
+		t.worker.Publish(tables)
+	}
 }
 
 // Publish implements dataplane.Engine. Sessions with peers that stay go on.
@@ -327,9 +358,12 @@ func (e *Engine) Publish(t *dataplane.Tables) error {
 	if err := t.Check(); err != nil {
 		return err
 	}
+	if err := e.checkLanes(t.Peers); err != nil {
+		return fmt.Errorf("publish tables %d: %w", t.Generation, err)
+	}
 	var err error
 	if !e.control.do(func() { err = e.publish(t) }) {
-		return fmt.Errorf("publish tables %d: the engine on %s is closed", t.Generation, e.link.name)
+		return fmt.Errorf("publish tables %d: the engine on %s is closed", t.Generation, e.Name())
 	}
 	return err
 }
@@ -384,10 +418,11 @@ func (e *Engine) Peers(dst []dataplane.PeerState) []dataplane.PeerState {
 	e.control.do(func() {
 		for _, k := range e.order {
 			p := e.peers[k]
-			s := dataplane.PeerState{Key: k, SentBytes: p.lane.SentBytes.Load(), ReceivedBytes: p.lane.ReceivedBytes.Load()}
+			s := dataplane.PeerState{Key: k, Lanes: len(p.lanes)}
+			s.SentBytes, s.ReceivedBytes = p.bytes()
 			if e.machine != nil {
 				m := e.machine.State(k)
-				s.LastHandshake, s.Suite = m.LastHandshake, m.Suite
+				s.LastHandshake, s.Suite, s.Open = m.LastHandshake, m.Suite, m.Open
 			}
 			dst = append(dst, s)
 		}
@@ -398,7 +433,9 @@ func (e *Engine) Peers(dst []dataplane.PeerState) []dataplane.PeerState {
 // Drops implements dataplane.Engine.
 func (e *Engine) Drops() map[string]uint64 {
 	m := make(map[string]uint64)
-	e.worker.Drops(m)
+	for _, t := range e.threads {
+		t.worker.Drops(m)
+	}
 	e.control.drops(m)
 	return m
 }
@@ -407,10 +444,15 @@ func (e *Engine) Drops() map[string]uint64 {
 func (e *Engine) Obtained() dataplane.Obtained {
 	o := dataplane.Obtained{
 		Engine:  "run-to-completion worker",
-		Inside:  "TUN " + e.link.name + " with segmentation offload",
+		Inside:  "TUN " + e.Name() + " with segmentation offload",
 		Outside: "UDP socket",
+		Workers: len(e.threads),
 	}
-	if e.link.udp {
+	first := e.threads[0]
+	if o.Workers > 1 {
+		o.Engine = fmt.Sprintf("%d run-to-completion workers", o.Workers)
+	}
+	if first.link.udp {
 		o.Inside += " for TCP and UDP"
 	}
 	e.control.do(func() {
@@ -422,10 +464,10 @@ func (e *Engine) Obtained() dataplane.Obtained {
 				o.PresharedKey = false
 			}
 		}
-		switch gso := e.socket.gso.Load(); {
-		case gso && e.socket.gro:
+		switch gso := first.socket.gso.Load(); {
+		case gso && first.socket.gro:
 			o.Outside += " with GSO/GRO"
-		case e.socket.gro:
+		case first.socket.gro:
 			o.Outside += " with GRO"
 		case gso:
 			o.Outside += " with GSO"
@@ -451,8 +493,17 @@ func (e *Engine) ciphers() string {
 
 // endpoint is where a peer is now.
 func (p *entry) endpoint() netip.AddrPort {
-	if a := p.lane.Where(); a.IsValid() {
+	if a := p.lanes[0].Where(); a.IsValid() {
 		return a
 	}
-	return p.Endpoint
+	return p.endpointOf(0)
+}
+
+// bytes are those of all lanes.
+func (p *entry) bytes() (sent, received uint64) {
+	for _, l := range p.lanes {
+		sent += l.SentBytes.Load()
+		received += l.ReceivedBytes.Load()
+	}
+	return sent, received
 }

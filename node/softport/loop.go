@@ -1,13 +1,9 @@
 package softport
 
 import (
-	"errors"
-	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"dssn/dataplane/worker"
 )
 
 // waiter lets one thread sleep until a port has something or somebody calls.
@@ -64,31 +60,6 @@ func (w *waiter) close() {
 	}
 }
 
-var errStopped = errors.New("stopped")
-
-// run is the worker's thread: poll while there is work, sleep while there is
-// none, until the inside port ends or stop is called.
-func (e *Engine) run() {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	for {
-		busy, err := e.worker.Poll(e.now())
-		if e.stopping {
-			err = errStopped
-		}
-		if err != nil {
-			e.ended(err)
-			return
-		}
-		if !busy {
-			e.waiter.wait()
-		}
-	}
-}
-
 // now is the engine's clock: time since a second before it was opened, so that
 // zero can mean never.
 func (e *Engine) now() time.Duration { return time.Since(e.begun) + time.Second }
-
-var _ worker.Outside = (*socket)(nil)
-var _ worker.Inside = (*link)(nil)

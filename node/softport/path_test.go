@@ -93,7 +93,7 @@ func (l *line) fits() (fits, most int) {
 	done := make(chan struct{})
 	l.ea.control.do(func() {
 		for _, p := range l.ea.peers {
-			l.ea.worker.Do(func() { fits, most = p.lane.Path.Fits, p.lane.Path.Most; close(done) })
+			l.ea.threads[0].worker.Do(func() { fits, most = p.lanes[0].Path.Fits, p.lanes[0].Path.Most; close(done) })
 		}
 	})
 	<-done

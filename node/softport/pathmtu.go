@@ -29,7 +29,7 @@ const (
 	activeFor = 15 * time.Second // after the last packet
 )
 
-// pathState is what the control goroutine knows of a peer's path.
+// pathState is what the control goroutine knows of a lane's path.
 type pathState struct {
 	machine pathmtu.Machine
 	askAt   time.Duration
@@ -39,23 +39,24 @@ type pathState struct {
 	said    int // to a stock peer's worker
 }
 
-// followPaths gives every active peer's machine its turn.
+// followPaths gives every active lane's machine its turn.
 func (c *control) followPaths() {
 	e := c.engine
 	now := e.now()
 	for _, k := range e.order {
-		p := e.peers[k]
-		a := &p.lane.Activity
-		if last := time.Duration(max(a.LastSent.Load(), a.LastReceived.Load())); last == 0 || now-last > activeFor {
-			continue
+		for _, l := range e.peers[k].lanes {
+			a := &l.Activity
+			if last := time.Duration(max(a.LastSent.Load(), a.LastReceived.Load())); last == 0 || now-last > activeFor {
+				continue
+			}
+			c.followPath(now, l)
 		}
-		c.followPath(now, p)
 	}
 }
 
-func (c *control) followPath(now time.Duration, p *entry) {
-	e, s := c.engine, &p.path
-	where := p.lane.Where()
+func (c *control) followPath(now time.Duration, l *lane) {
+	e, s, p, w := c.engine, &l.path, l.Peer, c.engine.threads[l.Worker].worker
+	where := p.Where()
 	if !where.IsValid() {
 		return
 	}
@@ -68,7 +69,6 @@ func (c *control) followPath(now time.Duration, p *entry) {
 		}
 		s.kernel = max(e.asker.ask(where)-growth, 0)
 	}
-	lane := p.lane
 	if e.options.Plain {
 		most := 0
 		if s.kernel > 0 && s.kernel < e.mtu {
@@ -77,12 +77,12 @@ func (c *control) followPath(now time.Duration, p *entry) {
 		if most != s.said {
 			s.said = most
 			e.log.Debug("path MTU by the kernel", "peer", p.Key, "inside_bytes", most)
-			e.worker.Do(func() { lane.Path.Fits, lane.Path.Most = most, most })
+			w.Do(func() { p.Path.Fits, p.Path.Most = most, most })
 		}
 		return
 	}
-	in := pathmtu.Input{Ceiling: e.mtu, Hint: s.kernel, Active: p.lane.Activity.LastReceived.Load() != 0, Moved: moved}
-	in.AnsweredID, in.AnsweredSize = lane.Path.Answered()
+	in := pathmtu.Input{Ceiling: e.mtu, Hint: s.kernel, Active: p.Activity.LastReceived.Load() != 0, Moved: moved}
+	in.AnsweredID, in.AnsweredSize = p.Path.Answered()
 	out := s.machine.Step(now, in)
 	if out.Narrow && !s.narrow {
 		e.log.Warn("the path carries less than the 1280 bytes every IPv6 host may send; larger packets inside are lost: raise the MTU on the way",
@@ -95,10 +95,10 @@ func (c *control) followPath(now time.Duration, p *entry) {
 	if out.Changed {
 		e.log.Debug("path MTU", "peer", p.Key, "state", s.machine.State().String(), "fits", out.Fits, "most", out.Most)
 	}
-	e.worker.Do(func() {
-		lane.Path.Fits, lane.Path.Most = out.Fits, out.Most
+	w.Do(func() {
+		p.Path.Fits, p.Path.Most = out.Fits, out.Most
 		if out.Probe != 0 {
-			e.worker.Probe(lane, out.ID, out.Probe)
+			w.Probe(p, out.ID, out.Probe)
 		}
 	})
 }

@@ -16,19 +16,44 @@ import (
 // force. Outside means that it is a datagram from a peer.
 func (e *Engine) Trace(p []byte, outside bool) (steps []worker.Step, err error) {
 	answer := make(chan []worker.Step, 1)
-	e.worker.Do(func() {
+	w := e.tracer(p, outside)
+	w.Do(func() {
 		if outside {
-			answer <- e.worker.TraceOutside(p)
+			answer <- w.TraceOutside(p)
 		} else {
-			answer <- e.worker.TraceInside(p)
+			answer <- w.TraceInside(p)
 		}
 	})
 	select {
 	case steps = <-answer:
 		return steps, nil
 	case <-e.done:
-		return nil, fmt.Errorf("trace a packet on %s: the engine has stopped", e.link.name)
+		return nil, fmt.Errorf("trace a packet on %s: the engine has stopped", e.Name())
 	}
+}
+
+// tracer is the worker whom a packet concerns: the one that has the session of its
+// index, or for a packet from inside the first with a lane to where it goes. (Which
+// worker the kernel gives a flow to, it decides when it sees one.)
+func (e *Engine) tracer(p []byte, outside bool) *worker.Worker {
+	for _, t := range e.threads {
+		has := make(chan bool, 1)
+		t.worker.Do(func() {
+			if outside {
+				has <- t.worker.HasSession(p)
+			} else {
+				has <- t.worker.HasLane(p)
+			}
+		})
+		select {
+		case <-e.done:
+		case yes := <-has:
+			if yes {
+				return t.worker
+			}
+		}
+	}
+	return e.threads[0].worker
 }
 
 // The configuration socket answers one request that wireguard-go's does not:

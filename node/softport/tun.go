@@ -28,15 +28,20 @@ type link struct {
 const queueLen = 2000
 
 // createTUN makes a TUN interface in the calling thread's namespace and returns
-// its file, ready to be handed to a process that continues with it.
-func createTUN(name string) (*os.File, error) {
+// its file, ready to be handed to a process that continues with it. With several
+// queues each further call with the same name adds one.
+func createTUN(name string, queues bool) (*os.File, error) {
 	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open /dev/net/tun: %w", err)
 	}
 	r, err := unix.NewIfreq(name)
 	if err == nil {
-		r.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI | unix.IFF_VNET_HDR)
+		flags := uint16(unix.IFF_TUN | unix.IFF_NO_PI | unix.IFF_VNET_HDR)
+		if queues {
+			flags |= unix.IFF_MULTI_QUEUE
+		}
+		r.SetUint16(flags)
 		err = unix.IoctlIfreq(fd, unix.TUNSETIFF, r)
 	}
 	if err != nil {

@@ -94,12 +94,13 @@ func (e *Engine) Configuration() string {
 			if e.machine != nil {
 				last = e.machine.State(k).LastHandshake
 			}
+			sent, received := p.bytes()
 			var sec, nsec int64
 			if !last.IsZero() {
 				sec, nsec = last.Unix(), int64(last.Nanosecond())
 			}
 			fmt.Fprintf(&b, "last_handshake_time_sec=%d\nlast_handshake_time_nsec=%d\ntx_bytes=%d\nrx_bytes=%d\npersistent_keepalive_interval=%d\n",
-				sec, nsec, p.lane.SentBytes.Load(), p.lane.ReceivedBytes.Load(), int(p.Keepalive/time.Second))
+				sec, nsec, sent, received, int(p.Keepalive/time.Second))
 			for _, a := range p.Allowed {
 				fmt.Fprintf(&b, "allowed_ip=%v\n", a)
 			}
@@ -160,7 +161,7 @@ func (e *Engine) Configure(r *bufio.Reader) error {
 	}
 	var err error
 	if !e.control.do(func() { err = e.change(&c) }) {
-		return refuse(unix.EIO, "configure %s: the engine is closed", e.link.name)
+		return refuse(unix.EIO, "configure %s: the engine is closed", e.Name())
 	}
 	return err
 }
@@ -333,13 +334,13 @@ func (e *Engine) takeFromOthers(k dataplane.Key, prefix netip.Prefix) {
 	}
 }
 
-// rebind moves the tunnels to another UDP port; after an error they stay where
+// rebind moves the first worker's tunnels to another UDP port; after an error they stay where
 // they are.
 func (e *Engine) rebind(port uint16, mark uint32) error {
 	s, err := openSocket(port, mark)
 	if err != nil && port == e.port && errors.Is(err, unix.EADDRINUSE) {
 		// The port is ours: it is only the mark that changes.
-		if err := unix.SetsockoptInt(e.socket.fd, unix.SOL_SOCKET, unix.SO_MARK, int(mark)); err != nil {
+		if err := unix.SetsockoptInt(e.threads[0].socket.fd, unix.SOL_SOCKET, unix.SO_MARK, int(mark)); err != nil {
 			return refuse(unix.EPERM, "set the firewall mark %#x: %w", mark, err)
 		}
 		e.mark = mark
@@ -351,12 +352,13 @@ func (e *Engine) rebind(port uint16, mark uint32) error {
 	if !e.options.Plain {
 		s.neverFragment()
 	}
-	old := e.socket
+	t := e.threads[0]
+	old := t.socket
 	swapped := make(chan error, 1)
-	e.worker.Do(func() {
-		err := e.waiter.add(s.fd)
+	t.worker.Do(func() {
+		err := t.waiter.add(s.fd)
 		if err == nil {
-			e.worker.SetOutside(s)
+			t.worker.SetOutside(s)
 			old.close()
 		}
 		swapped <- err
@@ -370,6 +372,6 @@ func (e *Engine) rebind(port uint16, mark uint32) error {
 		s.close()
 		return refuse(unix.EIO, "listen on port %d: %w", port, err)
 	}
-	e.socket, e.port, e.mark = s, s.port, mark
+	t.socket, e.port, e.mark = s, s.port, mark
 	return nil
 }
