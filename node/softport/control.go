@@ -45,7 +45,7 @@ type control struct {
 type handshake struct {
 	from   netip.AddrPort
 	to     netip.Addr // which of our addresses
-	worker int // who heard it
+	worker int        // who heard it
 	length int
 	data   [148]byte
 }
