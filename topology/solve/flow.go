@@ -6,12 +6,15 @@ import "math"
 
 // Shape of the sweeps, found by trial (see DESIGN.md).
 const (
-	stiffness = 3.0 // price that one capacity too much adds
-	tolFirst  = 1e-2
-	tolPart   = 0.1 // of the gap: what a move must gain
-	tolLeast  = 1e-4
-	measureIn = 8  // sweeps between two exact sums of the loads
-	patience  = 40 // sweeps without halving the gap before the central path is asked
+	kappaFirst = 2.0  // price that one capacity too much adds
+	kappaGrow  = 1.15 // by round
+	kappaMost  = 50
+	roundKnown = 3 // sweeps over known paths in a round
+	tolFirst   = 1e-2
+	tolPart    = 0.1 // of the gap: what a move must gain
+	tolLeast   = 1e-4
+	measureIn  = 8  // rounds between two exact sums of the loads
+	patience   = 40 // rounds without halving the gap before the central path is asked
 )
 
 // flowSearch is the state of solveFlow.
@@ -22,7 +25,6 @@ type flowSearch struct {
 	best     []float64 // prices of the best bound
 	bound    float64
 	round    int
-	moves    int
 	unserved int
 }
 
@@ -38,14 +40,17 @@ func solveFlow(in *Instance, n *net, w *workload, o Options) (*Allocation, error
 	s := f.s
 	f.start(in)
 	f.learn()
-	least, stale := math.Inf(1), 0
+	least, stale, kappa := math.Inf(1), 0, kappaFirst
 	for f.round = 1; ; f.round++ {
-		s.reprice(stiffness)
-		s.pass()
+		s.reprice(kappa)
+		kappa = math.Min(kappaMost, kappaGrow*kappa)
+		s.pass(false)
+		for range roundKnown {
+			s.pass(true)
+		}
 		if f.round%measureIn == 0 {
 			s.measure()
 		}
-		f.moves += s.moves
 		s.raise()
 		f.learn()
 		value := s.worth()
@@ -80,7 +85,7 @@ func (f *flowSearch) answer(anything bool) *Allocation {
 		return nil
 	}
 	return &Allocation{Objective: MaxFlow, Flows: f.s.export(cuts), Prices: f.best, Value: value, Bound: f.bound,
-		Rounds: f.round, Iterations: f.moves, Unserved: f.unserved}
+		Rounds: f.round, Iterations: f.s.moves, Unserved: f.unserved}
 }
 
 // learn keeps the multipliers if they prove more than any before.
@@ -94,10 +99,12 @@ func (f *flowSearch) learn() {
 	}
 }
 
-// raise makes the prices the multipliers.
+// raise makes the prices the multipliers: half as they are after the last sweep,
+// half as they were on average during it, which takes the swing out of them. A price
+// above 1 says no more than 1, that nobody gains by the link.
 func (s *sweep) raise() {
-	for e := range s.y {
-		s.y[e] = math.Max(0, s.off[e]+s.inv[e]*s.load[e])
+	for e, y := range s.price {
+		s.y[e] = math.Min(1, 0.5*(y+s.mean[e]/s.means))
 	}
 }
 

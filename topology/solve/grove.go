@@ -113,6 +113,17 @@ func (g *grove) prune(n *net, heads []int32) {
 	g.live = len(g.parent)
 }
 
+// prices returns what the path of every twig costs, in at if it is large enough.
+func (g *grove) prices(at, price []float64) []float64 {
+	at = grown(at, len(g.parent))
+	parent, link := g.parent[:len(at)], g.link[:len(at)]
+	at[0] = 0
+	for t := 1; t < len(at); t++ {
+		at[t] = at[parent[t]] + price[link[t]]
+	}
+	return at
+}
+
 // path appends the links of a twig's path in travelling order.
 func (g *grove) path(out []int32, twig int32) []int32 {
 	from := len(out)

@@ -45,6 +45,8 @@ type sweep struct {
 	off, inv []float64 // by link: its price is off + inv·load, if positive
 	load     []float64
 	price    []float64
+	mean     []float64 // Σ of the price after every batch of the present pass,
+	means    float64   // and their number
 
 	groves []grove
 	head   []int32   // by demand: its first holding
@@ -53,10 +55,12 @@ type sweep struct {
 	scouts    []*scout
 	proposals [2][][]proposal // by place in the batch
 	snap      [2]snapshot
-	mark      []int32 // by link
+	at        []float64 // by twig, for the source whose turn it is
+	mark      []int32   // by link
 	stamp     int32
 	lose, win []int32
-	moves     int
+	moves     int // so far
+	known     bool
 	sums      []float64 // by source
 }
 
@@ -82,7 +86,7 @@ const scouts = 8
 
 func newSweep(n *net, w *workload, refuse bool) *sweep {
 	s := &sweep{n: n, w: w, c: newChains(n), refuse: refuse, tol: 1e-3}
-	for _, f := range []*[]float64{&s.y, &s.off, &s.inv, &s.load, &s.price} {
+	for _, f := range []*[]float64{&s.y, &s.off, &s.inv, &s.load, &s.price, &s.mean} {
 		*f = make([]float64, n.links)
 	}
 	s.mark = make([]int32, n.links)
@@ -95,7 +99,7 @@ func newSweep(n *net, w *workload, refuse bool) *sweep {
 	for k, v := range w.sources {
 		s.groves = append(s.groves, newGrove(v, n.nodes, int(w.from[k+1]-w.from[k])))
 	}
-	s.batch = max(1, min(32, len(w.sources)/24))
+	s.batch = max(1, min(8, len(w.sources)/24))
 	for i := range s.snap {
 		s.snap[i] = snapshot{make([]float64, n.links), make([]float64, n.links), s.c.newTolls()}
 		s.proposals[i] = make([][]proposal, s.batch)
@@ -126,9 +130,11 @@ func (s *sweep) take(p *snapshot) {
 	s.c.measure(p.tolls, p.cost, p.price)
 }
 
-// pass lets every source reconsider once.
-func (s *sweep) pass() {
-	s.moves = 0
+// pass lets every source reconsider once: over all paths, or over those it knows,
+// which takes a tenth of the time.
+func (s *sweep) pass(known bool) {
+	s.known, s.means = known, 0
+	clear(s.mean)
 	n := len(s.groves)
 	s.take(&s.snap[0])
 	s.inTurn(0, 0, nil)
@@ -139,10 +145,12 @@ func (s *sweep) pass() {
 		}
 		s.inTurn(next, 1-b, func() {
 			for i := range min(s.batch, n-from) {
-				for _, p := range s.proposals[b][i] {
-					s.move(&s.groves[from+i], p)
-				}
+				s.decide(&s.groves[from+i], s.proposals[b][i])
 			}
+			for e, x := range s.price {
+				s.mean[e] += x
+			}
+			s.means++
 		})
 	}
 }
@@ -173,6 +181,9 @@ func (s *sweep) inTurn(from, b int, meanwhile func()) {
 // propose lists what the demands of source k would rather have at the snapshot's prices.
 func (s *sweep) propose(sc *scout, p *snapshot, k int, out []proposal) []proposal {
 	g, w := &s.groves[k], s.w
+	if s.known {
+		return s.proposeKnown(sc, p, k, out)
+	}
 	limit := math.Inf(1)
 	if s.refuse {
 		limit = 1 + hair
@@ -184,11 +195,7 @@ func (s *sweep) propose(sc *scout, p *snapshot, k int, out []proposal) []proposa
 	}
 	s.c.grow(s.n, sc.tree, p.tolls, g.source, p.cost, p.price, limit)
 	sc.stamp++
-	sc.at = grown(sc.at, len(g.parent))
-	sc.at[0] = 0
-	for t := 1; t < len(g.parent); t++ {
-		sc.at[t] = sc.at[g.parent[t]] + p.price[g.link[t]]
-	}
+	sc.at = g.prices(sc.at, p.price)
 	known := int32(len(g.parent))
 	if w.bound != nil {
 		s.eachBounded(sc, p, k, func(d int32, best float64, path []int32) {
@@ -205,6 +212,30 @@ func (s *sweep) propose(sc *scout, p *snapshot, k int, out []proposal) []proposa
 	}
 	for d := w.from[k]; d < w.from[k+1]; d++ {
 		out = s.proposeFor(sc, g, d, sc.tree.price[w.dst[d]], unsprouted, known, out)
+	}
+	return out
+}
+
+// proposeKnown is propose over the twigs that there are.
+func (s *sweep) proposeKnown(sc *scout, p *snapshot, k int, out []proposal) []proposal {
+	g, w := &s.groves[k], s.w
+	sc.at = g.prices(sc.at, p.price)
+	for d := w.from[k]; d < w.from[k+1]; d++ {
+		best, to := math.Inf(1), int32(-1)
+		if w.bound == nil || w.bound[d] == NoLatencyBound {
+			for t := g.first[w.dst[d]]; t >= 0; t = g.next[t] {
+				if sc.at[t] < best {
+					best, to = sc.at[t], t
+				}
+			}
+		} else {
+			for h := s.head[d]; h >= 0; h = g.held[h].next {
+				if t := g.held[h].twig; sc.at[t] < best {
+					best, to = sc.at[t], t
+				}
+			}
+		}
+		out = s.proposeFor(sc, g, d, best, to, int32(len(g.parent)), out)
 	}
 	return out
 }
@@ -255,8 +286,33 @@ func (s *sweep) twig(sc *scout, g *grove, v int32) int32 {
 	return at
 }
 
-// move carries out a proposal as far as it gains at the present prices.
-func (s *sweep) move(g *grove, p proposal) {
+// decide goes through the proposals of a source. Once one turns out to gain nothing any
+// more, neither do most of those that remain: the paths are priced anew to tell.
+func (s *sweep) decide(g *grove, list []proposal) {
+	priced := false
+	for i, p := range list {
+		if priced {
+			from, to := 1.0, 1.0
+			if p.from >= 0 {
+				from = s.at[g.held[p.from].twig]
+			}
+			if p.to >= 0 {
+				to = s.at[p.to]
+			}
+			if from-to <= s.tol && (s.refuse || p.from >= 0) {
+				continue
+			}
+		}
+		if !s.move(g, p) && len(list)-i > 8 {
+			s.at = g.prices(s.at, s.price)
+			priced = true
+		}
+	}
+}
+
+// move carries out a proposal as far as it gains at the present prices, and reports
+// whether it does.
+func (s *sweep) move(g *grove, p proposal) bool {
 	d := p.demand
 	amount, gain, slope := s.short[d], 1.0, 0.0
 	if !s.refuse {
@@ -267,7 +323,7 @@ func (s *sweep) move(g *grove, p proposal) {
 		from, amount, gain = g.held[p.from].twig, g.held[p.from].rate, 0
 	}
 	if from == p.to && p.from >= 0 || amount <= 0 {
-		return
+		return true
 	}
 	s.stamp++
 	for t := from; t > 0; t = g.parent[t] {
@@ -299,7 +355,7 @@ func (s *sweep) move(g *grove, p proposal) {
 		}
 	}
 	if gain <= s.tol {
-		return
+		return false
 	}
 	if gain < slope*amount {
 		amount = gain / slope
@@ -325,6 +381,7 @@ func (s *sweep) move(g *grove, p proposal) {
 	} else {
 		g.hold(&s.head[d], p.to, amount)
 	}
+	return true
 }
 
 func (s *sweep) add(e int32, x float64) {
