@@ -19,6 +19,8 @@ type Finding struct {
 	Found  string // what is so
 	Advice string // what to change, if anything
 	Run    string // the command that changes it, if one does
+	// Change is what Run does, for Apply to do; nil where it is somebody's choice.
+	Change *Change
 }
 
 // Examine finds out what an interface, its driver and this kernel can do for
@@ -29,28 +31,33 @@ func Examine(name string) ([]Finding, error) {
 	if err != nil {
 		return nil, fmt.Errorf("there is no interface %q: see `ip link`", name)
 	}
-	e := &examination{name: name, index: ifi.Index, mtu: ifi.MTU}
-	if e.fd, err = unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0); err != nil {
-		return nil, explain("examining "+name, err)
+	e := &examination{index: ifi.Index, mtu: ifi.MTU}
+	if e.nic, err = openNIC(name); err != nil {
+		return nil, err
 	}
 	defer unix.Close(e.fd)
-	for _, look := range []func(){e.driver, e.sockets, e.features, e.frame, e.queues, e.offloads, e.napi, e.numa, e.interrupts, e.memory} {
+	for _, look := range []func(){e.driver, e.sockets, e.features, e.frame, e.queues, e.spreading, e.offloads, e.napi, e.numa, e.interrupts, e.memory} {
 		look()
 	}
 	return e.findings, nil
 }
 
 type examination struct {
-	name       string
+	nic
 	index, mtu int
-	fd         int
 	channels   int
 	veth       bool
 	findings   []Finding
 }
 
 func (e *examination) add(about, found, advice, run string) {
-	e.findings = append(e.findings, Finding{about, found, advice, run})
+	e.findings = append(e.findings, Finding{About: about, Found: found, Advice: advice, Run: run})
+}
+
+// change adds to the last finding what Apply shall do about it.
+func (e *examination) change(setting, was, is string) {
+	f := &e.findings[len(e.findings)-1]
+	f.Change = &Change{f.About, setting, was, is}
 }
 
 // sys reads a file of the interface under /sys; empty if there is none.
@@ -133,46 +140,82 @@ func (e *examination) frame() {
 }
 
 func (e *examination) queues() {
-	const gChannels = 0x3c // ETHTOOL_GCHANNELS: maxima of rx, tx, other, combined, then the numbers now
-	w := make([]uint32, 9)
-	w[0] = gChannels
-	if err := ethtoolWords(e.fd, e.name, w); err != nil {
+	most, now, err := e.nic.channels()
+	if err != nil {
 		rx, _ := filepath.Glob(filepath.Join("/sys/class/net", e.name, "queues/rx-*"))
 		e.channels = max(len(rx), 1)
 		e.add("queues", fmt.Sprintf("%d, not to be changed", e.channels), "", "")
 		return
 	}
-	e.channels = int(w[8] + max(w[5], w[6]))
-	most := int(w[4] + max(w[1], w[2]))
-	found := fmt.Sprintf("%d of at most %d, %d CPUs", e.channels, most, runtime.NumCPU())
-	if want := min(most, runtime.NumCPU()); e.channels > want && w[4] > 0 {
-		e.add("queues", found, "one queue for each worker: more leave packets in queues that nobody polls", fmt.Sprintf("ethtool -L %s combined %d", e.name, want))
+	const rx, tx, combined = 0, 1, 3
+	e.channels = int(now[combined] + max(now[rx], now[tx]))
+	top := int(most[combined] + max(most[rx], most[tx]))
+	found := fmt.Sprintf("%d of at most %d, %d CPUs", e.channels, top, runtime.NumCPU())
+	want := uint32(min(top, runtime.NumCPU()))
+	if uint32(e.channels) <= want {
+		e.add("queues", found, "", "")
 		return
 	}
-	e.add("queues", found, "", "")
+	is, run := [4]uint32{rx: want, tx: want, 2: now[2]}, fmt.Sprintf("ethtool -L %s rx %d tx %[2]d", e.name, want)
+	if most[combined] > 0 {
+		is, run = [4]uint32{combined: want, 2: now[2]}, fmt.Sprintf("ethtool -L %s combined %d", e.name, want)
+	}
+	e.add("queues", found, "one queue for each worker: more leave packets in queues that nobody polls", run)
+	e.change(settingChannels, text(now[:]...), text(is[:]...))
+	e.channels = int(want)
+}
+
+// spreading is how a NIC deals flows to its queues.
+func (e *examination) spreading() {
+	if e.channels < 2 {
+		return
+	}
+	if table, err := e.nic.spread(); err == nil {
+		even := make([]uint32, len(table))
+		uses := map[uint32]int{}
+		for i := range table {
+			even[i] = uint32(i % e.channels)
+			uses[table[i]]++
+		}
+		least, most := len(table), 0
+		for _, n := range uses {
+			least, most = min(least, n), max(most, n)
+		}
+		found := fmt.Sprintf("over %d of %d queues", len(uses), e.channels)
+		if len(uses) < min(e.channels, len(table)) || most-least > 1 {
+			e.add("spread", found, "flows go to some queues and not to others: spread them evenly", fmt.Sprintf("ethtool -X %s equal %d", e.name, e.channels))
+			e.change(settingSpread, text(table...), text(even...))
+		} else {
+			e.add("spread", found, "", "")
+		}
+	}
+	if fields, err := e.nic.hash(flowUDP6); err == nil {
+		if fields&hashAddressesPort != hashAddressesPort {
+			e.add("UDP hash", "addresses alone decide the queue", "all tunnels between two hosts share a queue: hash the ports too", fmt.Sprintf("ethtool -N %s rx-flow-hash udp6 sdfn", e.name))
+			e.change(settingUDPHash, text(fields), text(fields|hashAddressesPort))
+		} else {
+			e.add("UDP hash", "addresses and ports decide the queue", "", "")
+		}
+	}
 }
 
 func (e *examination) offloads() {
-	get := func(question uint32) (uint32, bool) {
-		w := []uint32{question, 0}
-		err := ethtoolWords(e.fd, e.name, w)
-		return w[1], err == nil
-	}
-	const gGRO, gTxChecksum, gFlags = 0x2b, 0x16, 0x25
-	const flagLRO, flagRxVLAN = 1 << 15, 1 << 8
-	flags, known := get(gFlags)
-	if known && flags&flagLRO != 0 {
+	flags, err := e.word(getFlags)
+	if err == nil && flags&flagLRO != 0 {
 		e.add("LRO", "on", "it joins packets, which XDP must not be given", fmt.Sprintf("ethtool -K %s lro off", e.name))
+		e.change(settingFlags, text(flags), text(flags&^flagLRO))
 	} else {
 		e.add("LRO", "off", "", "")
 	}
-	if known && flags&flagRxVLAN != 0 {
+	if err == nil && flags&flagRxVLAN != 0 {
 		e.add("VLAN stripping", "on", "XDP then cannot see tags: turn it off where carriers are tagged", fmt.Sprintf("ethtool -K %s rxvlan off", e.name))
 	}
-	if v, ok := get(gTxChecksum); ok && v != 0 && e.veth {
+	if v, err := e.word(getTxChecksum); err == nil && v != 0 && e.veth {
 		e.add("tx checksums", "left to the far end (veth)", "a local sender's packets reach AF_XDP with unfinished checksums: let the sender finish them", fmt.Sprintf("ethtool -K %s tx off", e.name))
+		e.change(settingTxChecksum, text(v), text(0))
 	}
-	if v, ok := get(gGRO); ok {
+	const getGRO = 0x2b
+	if v, err := e.word(getGRO); err == nil {
 		e.add("GRO", map[bool]string{true: "on", false: "off"}[v != 0], "", "")
 	}
 }
@@ -180,6 +223,7 @@ func (e *examination) offloads() {
 func (e *examination) napi() {
 	if e.sys("threaded") == "1" {
 		e.add("NAPI", "threaded", "a poller on the worker's CPU starves it: place it on another one, or turn threads off and poll busily", fmt.Sprintf("echo 0 > /sys/class/net/%s/threaded", e.name))
+		e.change(filepath.Join("/sys/class/net", e.name, "threaded"), "1", "0")
 	}
 	hard, flush := e.sys("napi_defer_hard_irqs"), e.sys("gro_flush_timeout")
 	if hard == "" {
@@ -223,11 +267,28 @@ func (e *examination) interrupts() {
 		places = append(places, fmt.Sprintf("%d on CPU %s", n, cpus))
 	}
 	sort.Strings(places)
-	advice, run := "", ""
-	if len(where) == 1 && len(irqs) > 1 && e.channels > 1 {
-		advice, run = "all are on one CPU: spread them, one for each worker", fmt.Sprintf("echo CPU > /proc/irq/%s/smp_affinity_list", filepath.Base(irqs[0]))
+	if len(where) > 1 || len(irqs) == 1 || e.channels < 2 {
+		e.add("interrupts", strings.Join(places, ", "), "", "")
+		return
 	}
-	e.add("interrupts", strings.Join(places, ", "), advice, run)
+	// Round the CPUs; each is a change of its own.
+	sort.Slice(irqs, func(i, j int) bool { return number(irqs[i]) < number(irqs[j]) })
+	for i, irq := range irqs {
+		file := filepath.Join("/proc/irq", filepath.Base(irq), "smp_affinity_list")
+		was, _ := os.ReadFile(file)
+		cpu := strconv.Itoa(i % runtime.NumCPU())
+		found, advice := strings.Join(places, ", "), "all are on one CPU: spread them, one for each worker"
+		if i > 0 {
+			found, advice = "number "+filepath.Base(irq)+" likewise", "likewise"
+		}
+		e.add("interrupts", found, advice, fmt.Sprintf("echo %s > %s", cpu, file))
+		e.change(file, strings.TrimSpace(string(was)), cpu)
+	}
+}
+
+func number(path string) int {
+	n, _ := strconv.Atoi(filepath.Base(path))
+	return n
 }
 
 func (e *examination) memory() {
@@ -242,7 +303,11 @@ func (e *examination) memory() {
 	need := (bytes + size*1024 - 1) / (size * 1024)
 	found := fmt.Sprintf("%d free of %d kB; %d queues with the usual rings want %d", free, size, e.channels, need)
 	if free < need {
-		e.add("huge pages", found, "without them UMEM is in ordinary pages, at some cost in speed", fmt.Sprintf("sysctl vm.nr_hugepages=%d", need))
+		const reserved = "/proc/sys/vm/nr_hugepages"
+		was, _ := os.ReadFile(reserved)
+		all, _ := strconv.Atoi(strings.TrimSpace(string(was)))
+		e.add("huge pages", found, "without them UMEM is in ordinary pages, at some cost in speed", fmt.Sprintf("sysctl vm.nr_hugepages=%d", all+need-free))
+		e.change(reserved, strconv.Itoa(all), strconv.Itoa(all+need-free))
 	} else {
 		e.add("huge pages", found, "", "")
 	}
