@@ -12,12 +12,15 @@ import (
 )
 
 func labCommand() *cobra.Command {
-	return group(&cobra.Command{
+	var o watchOptions
+	c := group(&cobra.Command{
 		Use:   "lab",
 		Short: "Make a whole network on this machine, explore it, remove it",
 		Long: `A lab is a network on one machine: every node of a topology is a network
-namespace with a process of its own, every fibre a veth pair. It needs root.
+namespace with a process of its own, every fibre a veth pair or an emulated wire.
+It needs root.
 
+  dssn lab                         show the lab that stands, live: links, rates, paths, events
   dssn lab run                     the main job from join to receipt, then remove everything
   dssn lab up                      a lab to explore, with all nodes joined
   dssn lab exec beijing -- ip -6 route
@@ -26,7 +29,16 @@ namespace with a process of its own, every fibre a veth pair. It needs root.
                                    every fibre as long and as fast as the map says
   dssn lab play digger.txt         cut, change and kill as a scenario says
   dssn lab down                    remove it`,
-	}, labUpCommand(), labRunCommand(), labBenchCommand(), labExecCommand(), labWireCommand(), labWiresCommand(), labPlayCommand(), labCutCommand(), labRestoreCommand(), labListCommand(), labDownCommand())
+	}, labUpCommand(), labRunCommand(), labBenchCommand(), labExecCommand(), labWireCommand(), labWiresCommand(), labPlayCommand(), labWatchCommand(), labCutCommand(), labRestoreCommand(), labListCommand(), labDownCommand())
+	watchFlags(c, &o)
+	help := c.RunE
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		if labs, err := lab.List(); len(args) > 0 || o.id == "" && (err != nil || len(labs) == 0) {
+			return help(cmd, args)
+		}
+		return labWatch(cmd, o)
+	}
+	return c
 }
 
 // readTopology reads the topology file that the command line names, or returns
