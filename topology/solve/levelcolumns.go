@@ -1,0 +1,263 @@
+// From columns to the master of a level, and from its amounts back to demands.
+
+package solve
+
+import (
+	"math"
+	"slices"
+)
+
+// rowLoad is how full a link must be to be a row of the master from the start.
+const rowLoad = 0.5
+
+// gather makes the master of the present classes, rows and level.
+func (c *climb) gather() {
+	cols, m := c.cols, &c.master
+	n := cols.classes.len()
+	fixed, weight := make([]float64, n), make([]float64, n)
+	m.speed = 0
+	for d, k := range cols.classOf {
+		if k == 0 {
+			continue
+		}
+		if c.rising(int32(d), c.level) {
+			weight[k] += c.speed[d]
+			m.speed += c.speed[d]
+		} else {
+			fixed[k] += c.amount(int32(d), c.level)
+		}
+	}
+	c.keepCheap()
+	baseRow, throughRow := make([]float64, len(cols.rows)+1), make([]float64, len(cols.rows)+1)
+	touched := make([]bool, len(cols.rows))
+	c.liveOf = slices.Grow(c.liveOf[:0], n)[:n]
+	c.liveOf[0] = noMembers
+	pats := cols.patterns
+	eachRow := func(p int32, f func(row int32)) {
+		for ; p > 0; p = pats.parent[p] {
+			f(pats.last[p])
+		}
+	}
+	for k := 1; k < n; k++ {
+		c.liveOf[k] = noMembers
+		if fixed[k] == 0 && weight[k] == 0 {
+			continue
+		}
+		kept := c.kept[c.keptAt[k]:c.keptAt[k+1]]
+		if len(kept) == 1 {
+			c.liveOf[k] = oneColumn
+			eachRow(kept[0], func(r int32) {
+				baseRow[r] += fixed[k]
+				throughRow[r] += weight[k]
+				touched[r] = touched[r] || weight[k] > 0
+			})
+			continue
+		}
+		for _, p := range kept {
+			eachRow(p, func(r int32) { touched[r] = true })
+		}
+	}
+	c.rowOf, c.rowNum = slices.Grow(c.rowOf[:0], len(cols.rows))[:len(cols.rows)], c.rowNum[:0]
+	for r := range cols.rows {
+		c.rowOf[r] = -1
+		if touched[r] {
+			c.rowOf[r] = int32(len(c.rowNum))
+			c.rowNum = append(c.rowNum, int32(r))
+		}
+	}
+	m.rows = len(c.rowNum)
+	for _, s := range []*[]float64{&m.capacity, &m.through, &m.whole, &m.y} {
+		*s = grown(*s, m.rows)
+	}
+	m.spent = slices.Grow(m.spent[:0], m.rows)[:m.rows]
+	for i, r := range c.rowNum {
+		l := cols.rows[r]
+		m.spent[i] = c.spent[l]
+		m.whole[i] = c.n.capacity[l]
+		m.capacity[i] = c.n.capacity[l] - baseRow[r]
+		if m.spent[i] {
+			m.capacity[i] = c.full[l] - baseRow[r]
+		}
+		m.through[i] = throughRow[r]
+		m.y[i] = c.price[l]
+	}
+	m.colAt, m.patAt, m.patRow = append(m.colAt[:0], 0), append(m.patAt[:0], 0), m.patRow[:0]
+	m.fixed, m.weight, m.pull = m.fixed[:0], m.weight[:0], m.pull[:0]
+	for k := 1; k < n; k++ {
+		if c.liveOf[k] != noMembers || fixed[k] == 0 && weight[k] == 0 {
+			continue
+		}
+		c.liveOf[k] = int32(len(m.fixed))
+		for _, p := range c.kept[c.keptAt[k]:c.keptAt[k+1]] {
+			eachRow(p, func(r int32) { m.patRow = append(m.patRow, c.rowOf[r]) })
+			m.patAt = append(m.patAt, int32(len(m.patRow)))
+		}
+		m.colAt = append(m.colAt, int32(len(m.patAt)-1))
+		m.fixed, m.weight = append(m.fixed, fixed[k]), append(m.weight, weight[k])
+	}
+	c.pulls()
+}
+
+// pulls decides what counts how much on the central path: what cannot change, in
+// all no more than what rises.
+func (c *climb) pulls() {
+	m := &c.master
+	rises, stays := 0.0, 0.0
+	for k := range m.fixed {
+		rises += m.weight[k]
+		stays += m.fixed[k]
+	}
+	rises = math.Max(rises, m.speed)
+	rises *= c.level
+	part := 1.0
+	if stays > rises {
+		part = rises / stays
+	}
+	total := 0.0
+	for k := range m.fixed {
+		m.pull = append(m.pull, m.weight[k]*c.level+m.fixed[k]*part)
+		total += m.pull[k]
+	}
+	m.omega = omegaPart * math.Max(total, m.speed*c.level) / math.Max(1, float64(m.rows))
+	m.omegaT = 0.01 * m.speed * c.level
+	m.top = math.Min(c.top, 3*c.level)
+}
+
+// keepCheap lists by class the columns in play: those not dearer than window above
+// the cheapest.
+func (c *climb) keepCheap() {
+	price, unknown, cls := c.patternPrices(), c.unpriced(), c.cols.classes
+	c.keptAt, c.kept = append(c.keptAt[:0], 0, 0), c.kept[:0]
+	for k := 1; k < cls.len(); k++ {
+		least, window := math.Inf(1), c.window
+		for i := int32(k); i > 0; i = cls.parent[i] {
+			least = math.Min(least, price[cls.last[i]])
+			if unknown[cls.last[i]] {
+				window = math.Inf(1)
+			}
+		}
+		from := len(c.kept)
+		for i := int32(k); i > 0; i = cls.parent[i] {
+			p := cls.last[i]
+			if p == 0 { // a way that meets no row: nothing is better
+				c.kept = append(c.kept[:from], 0)
+				break
+			}
+			if price[p] <= least+window {
+				c.kept = append(c.kept, p)
+			}
+		}
+		c.keptAt = append(c.keptAt, int32(len(c.kept)))
+	}
+}
+
+// unpriced says which patterns cross a spent link that the last master of this level
+// did not have, so that nothing is known of its price.
+func (c *climb) unpriced() []bool {
+	pats := c.cols.patterns
+	out := make([]bool, pats.len())
+	for p := 1; p < len(out); p++ {
+		l := c.cols.rows[pats.last[p]]
+		out[p] = out[pats.parent[p]] || c.spent[l] && !c.priced[l]
+	}
+	return out
+}
+
+// flows deals the classes' amounts out to demands in order, so that all but one
+// member per boundary between columns have a single path.
+func (c *climb) flows() []dealt {
+	m, cols := &c.master, c.cols
+	left := slices.Clone(m.x)
+	out := make([]dealt, 0, len(cols.classOf)+len(cols.classOf)/8)
+	for k := range m.fixed {
+		lo, hi := m.colAt[k], m.colAt[k+1]
+		sum, kept, best := 0.0, 0.0, lo
+		for i := lo; i < hi; i++ {
+			sum += left[i]
+			if left[i] > left[best] {
+				best = i
+			}
+		}
+		for i := lo; i < hi; i++ {
+			if i != best && left[i] < 1e-11*sum {
+				left[i] = 0
+			}
+			kept += left[i]
+		}
+		amount := m.fixed[k] + m.weight[k]*c.level
+		for i := lo; i < hi; i++ {
+			left[i] *= amount / kept
+		}
+	}
+	for d, k := range cols.classOf {
+		if k == 0 {
+			continue
+		}
+		want := c.amount(int32(d), c.level)
+		if want <= 0 {
+			continue
+		}
+		switch c.liveOf[k] {
+		case noMembers:
+		case oneColumn:
+			out = append(out, dealt{int32(d), cols.pathFor(int32(d), c.kept[c.keptAt[k]]), want})
+		default:
+			from, crumb := len(out), 1e-12*want
+			rest := want
+			col := m.colAt[c.liveOf[k]]
+			for _, pattern := range c.kept[c.keptAt[k]:c.keptAt[k+1]] {
+				if r := math.Min(rest, left[col]); r > crumb {
+					left[col] -= r
+					rest -= r
+					out = append(out, dealt{int32(d), cols.pathFor(int32(d), pattern), r})
+				}
+				col++
+			}
+			if rest > 0 && len(out) > from { // rounding of the class's sum
+				out[len(out)-1].rate += rest
+			} else if rest > 0 {
+				out = append(out, dealt{int32(d), cols.pathFor(int32(d), c.kept[c.keptAt[k]]), rest})
+			}
+		}
+	}
+	return out
+}
+
+func (c *climb) loadOf(flows []dealt) {
+	clear(c.load)
+	for _, f := range flows {
+		for _, l := range c.store.path(f.path) {
+			c.load[l] += f.rate
+		}
+	}
+}
+
+// tighten makes rows of the links that carry more than part of their capacity and
+// keeps the others; it returns how many the last master did not have.
+func (c *climb) tighten(part float64) (added int) {
+	var rows []int32
+	for l, x := range c.load {
+		r := c.cols.row[l]
+		if x > part*c.n.capacity[l] && (r < 0 || int(r) < len(c.rowOf) && c.rowOf[r] < 0) {
+			added++
+		}
+		if r >= 0 || x > part*c.n.capacity[l] {
+			rows = append(rows, int32(l))
+		}
+	}
+	if added > 0 || c.cols.classes.len() == 1 {
+		c.cols.setRows(rows)
+	}
+	return added
+}
+
+// resetRows makes rows of exactly the spent links and those nearly full.
+func (c *climb) resetRows() {
+	var rows []int32
+	for l, x := range c.load {
+		if c.spent[l] || x > rowLoad*c.n.capacity[l] {
+			rows = append(rows, int32(l))
+		}
+	}
+	c.cols.setRows(rows)
+}
