@@ -83,17 +83,18 @@ func (s *Session) Probe(b []byte, now time.Time, size int) []byte {
 	return b
 }
 
-// Arrive takes a packet received at now.
-func (s *Session) Arrive(b []byte, now time.Time) {
+// Arrive takes a packet received at now and returns its round trip, less the
+// reflector's own time; fresh is false for one that answers no probe under way.
+func (s *Session) Arrive(b []byte, now time.Time) (trip time.Duration, fresh bool) {
 	r, err := ParseReply(b, s.Key, now)
 	if err != nil || r.SSID != s.SSID && r.SSID != 0 || r.Probe.Sequence >= s.next {
 		s.result.Ignored++
-		return
+		return 0, false
 	}
 	sent, waiting := s.sent[r.Probe.Sequence]
 	if !waiting {
 		s.result.Duplicates++
-		return
+		return 0, false
 	}
 	delete(s.sent, r.Probe.Sequence)
 	s.result.Received++
@@ -110,7 +111,7 @@ func (s *Session) Arrive(b []byte, now time.Time) {
 	s.result.TTL = r.TTL
 	s.result.Synchronised = s.Error.Synchronised() && r.Error.Synchronised()
 	stay := r.Sent.Sub(r.Received)
-	trip := now.Sub(sent) - max(stay, 0)
+	trip = now.Sub(sent) - max(stay, 0)
 	record(s.roundTrip, trip)
 	record(s.forward, r.Received.Sub(sent))
 	record(s.backward, now.Sub(r.Sent))
@@ -122,6 +123,7 @@ func (s *Session) Arrive(b []byte, now time.Time) {
 		s.jitter += (float64(d) - s.jitter) / 16
 	}
 	s.last = trip
+	return trip, true
 }
 
 func record(h *hdrhistogram.Histogram, d time.Duration) {
