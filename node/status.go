@@ -86,6 +86,7 @@ type PeerPaths struct {
 type PathView struct {
 	Carrier dssn.Carrier  `json:"carrier"`
 	Hops    []string      `json:"hops"`
+	SIDs    []dssn.SID    `json:"sids,omitempty"` // of Hops; absent if the controller does not tell
 	Alive   bool          `json:"alive"`
 	InUse   bool          `json:"in_use"`
 	RTT     time.Duration `json:"rtt_ns"`
@@ -185,7 +186,7 @@ func (n *running) peerPaths(ctx context.Context) ([]PeerPaths, error) {
 			w := PathView{Carrier: s.Carrier, Alive: s.Alive, InUse: s.InUse, RTT: s.RTT, Since: s.Since, Sent: s.Sent, Heard: s.Heard, Hops: []string{}}
 			for _, path := range p.Paths {
 				if path.Carrier == s.Carrier {
-					w.Hops = path.Hops
+					w.Hops, w.SIDs = path.Hops, path.SIDs
 				}
 			}
 			v.Paths = append(v.Paths, w)

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"dssn"
-	"dssn/controller/northbound"
 	"dssn/node"
 	"dssn/perf/path"
 	perfreport "dssn/perf/report"
@@ -42,7 +41,7 @@ back; other nodes are asked for an echo. Exits 1 if a hop loses.`,
 			if err := c.call(cmd.Context(), http.MethodGet, "/local/status", nil, &s); err != nil {
 				return err
 			}
-			if err := findPath(cmd, c, &o, s, args[0], carrier); err != nil {
+			if err := findPath(&o, s, args[0], carrier); err != nil {
 				return err
 			}
 			out, err := path.Measure(cmd.Context(), o)
@@ -70,7 +69,7 @@ back; other nodes are asked for an echo. Exits 1 if a hop loses.`,
 }
 
 // findPath fills in where the path to a peer leads.
-func findPath(cmd *cobra.Command, c *client, o *path.Options, s node.Status, peer, carrier string) error {
+func findPath(o *path.Options, s node.Status, peer, carrier string) error {
 	at := slices.IndexFunc(s.Peers, func(p node.PeerPaths) bool { return p.Name == peer || p.Peer.String() == peer })
 	if at < 0 {
 		var names []string
@@ -106,23 +105,19 @@ func findPath(cmd *cobra.Command, c *client, o *path.Options, s node.Status, pee
 		}
 		view = p.Paths[i]
 	}
-	network, err := networkStatus(cmd, c)
-	if err != nil {
-		return err
-	}
 	o.From, o.Carrier = s.Address, view.Carrier
-	if o.Block, err = s.Address.Prefix(dssn.LocatorBlockBits); err != nil {
+	block, err := s.Address.Prefix(dssn.LocatorBlockBits)
+	if err != nil {
 		return fmt.Errorf("this node's address %s: %w", s.Address, err)
 	}
-	for _, name := range view.Hops {
-		if name == s.Name {
-			continue
+	o.Block = block
+	if len(view.SIDs) != len(view.Hops) {
+		return fmt.Errorf("the controller does not tell the hops of the path to %s: update it", peer)
+	}
+	for i, name := range view.Hops {
+		if name != s.Name {
+			o.Hops = append(o.Hops, path.Hop{Name: name, SID: view.SIDs[i]})
 		}
-		i := slices.IndexFunc(network.Nodes, func(n northbound.Node) bool { return n.Name == name })
-		if i < 0 {
-			return fmt.Errorf("the network knows no node %q, which is on the path: try again when `dssn status` shows it", name)
-		}
-		o.Hops = append(o.Hops, path.Hop{Name: name, SID: network.Nodes[i].SID})
 	}
 	return nil
 }

@@ -216,6 +216,11 @@ func (x *step) pathsTo(from, to string) (out []southbound.Path) {
 			micros += x.graph.Link(int(li)).LatencyMicros
 		}
 		p := southbound.Path{Carrier: car, Return: ret, Hops: names, Latency: time.Duration(micros) * time.Microsecond}
+		for _, name := range names {
+			if n := x.s.Nodes[name]; n != nil {
+				p.SIDs = append(p.SIDs, n.SID)
+			}
+		}
 		if !slices.ContainsFunc(out, func(o southbound.Path) bool { return o.Carrier == car }) {
 			out = append(out, p)
 		}

@@ -148,9 +148,11 @@ type Peer struct {
 
 // Path is one way to a peer and the same way back (for probes).
 type Path struct {
-	Carrier dssn.Carrier  `json:"carrier"`
-	Return  dssn.Carrier  `json:"return"`
-	Hops    []string      `json:"hops"` // node names, both edges included
+	Carrier dssn.Carrier `json:"carrier"`
+	Return  dssn.Carrier `json:"return"`
+	Hops    []string     `json:"hops"` // node names, both edges included
+	// SIDs are those of Hops, so that an edge can measure the path hop by hop.
+	SIDs    []dssn.SID    `json:"sids,omitempty"`
 	Latency time.Duration `json:"latency_ns"`
 }
 

@@ -95,7 +95,13 @@ func Carriers(block netip.Prefix, hops []Hop, whole dssn.Carrier) ([]dssn.Carrie
 	}
 	var way []dssn.SID
 	for i, h := range hops {
-		c, err := dssn.NewCarrier(block, append(append([]dssn.SID(nil), way...), h.SID)...)
+		sids := append(append([]dssn.SID(nil), way...), h.SID)
+		if len(sids) == 1 && i > 0 {
+			// Alone it would be the node's own address, which steering may send on
+			// another path.
+			sids = []dssn.SID{hops[i-1].SID, h.SID}
+		}
+		c, err := dssn.NewCarrier(block, sids...)
 		if err != nil {
 			return nil, fmt.Errorf("the way to %s: %w", h.Name, err)
 		}
