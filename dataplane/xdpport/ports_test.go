@@ -31,6 +31,7 @@ type edge struct {
 	outside  porttest.Outside
 	peer     *session.Peer
 	ns       *nstest.Namespace
+	hostNS   *nstest.Namespace
 	host     *wire
 	stop     chan struct{}
 	done     sync.WaitGroup
@@ -64,6 +65,10 @@ func device(t testing.TB, n *nstest.Namespace, name string) (index int, mac MAC)
 
 // line builds host – edge – edge – host.
 func line(t testing.TB, mode xdp.Mode, checksumByNIC bool) *[2]*edge {
+	return lineWith(t, Options{Mode: mode, ChecksumByNIC: checksumByNIC}, aead.ChaCha20Poly1305)
+}
+
+func lineWith(t testing.TB, o Options, suite aead.Suite) *[2]*edge {
 	t.Helper()
 	var ends [2]*edge
 	var hosts [2]*nstest.Namespace
@@ -88,8 +93,10 @@ func line(t testing.TB, mode xdp.Mode, checksumByNIC bool) *[2]*edge {
 		_, hostMAC := device(t, hosts[i], "lan")
 		var err error
 		if err := e.ns.Do(func() error {
-			if e.ports, err = Open(Options{LAN: lanIndex, WAN: wanIndex, LANAddress: lanMAC, LANMTU: 1500, Port: 51820, Mode: mode, ChecksumByNIC: checksumByNIC,
-				Beyond: []netip.Prefix{netip.PrefixFrom(inside[1-i], 48).Masked(), netip.MustParsePrefix("3fff:d55:9::/48")}}); err != nil {
+			mine := o
+			mine.LAN, mine.WAN, mine.LANAddress, mine.LANMTU, mine.Port = lanIndex, wanIndex, lanMAC, 1500, 51820
+			mine.Beyond = []netip.Prefix{netip.PrefixFrom(inside[1-i], 48).Masked(), netip.MustParsePrefix("3fff:d55:9::/48")}
+			if e.ports, err = Open(mine); err != nil {
 				return err
 			}
 			e.obtained, err = e.ports.Start()
@@ -108,11 +115,12 @@ func line(t testing.TB, mode xdp.Mode, checksumByNIC bool) *[2]*edge {
 		lanes := &session.Lanes{Key: e.peer.Key, By: [][]*session.Peer{{e.peer}}}
 		e.Publish(&worker.Tables{Routes: fib.New([]fib.Entry[*session.Lanes]{{Prefix: netip.PrefixFrom(inside[1-i], 128), Value: lanes}}), MTU: 1420})
 		k := [2][32]byte{{1}, {2}}
-		s, err := session.New(e.peer, &session.Keys{Suite: aead.ChaCha20Poly1305, Send: k[i], Receive: k[1-i], Local: uint32(10 + i), Remote: uint32(11 - i), Created: time.Second, Initiator: true})
+		s, err := session.New(e.peer, &session.Keys{Suite: suite, Send: k[i], Receive: k[1-i], Local: uint32(10 + i), Remote: uint32(11 - i), Created: time.Second, Initiator: true})
 		if err != nil {
 			t.Fatal(err)
 		}
 		e.Do(func() { e.Install(s, true) })
+		e.hostNS = hosts[i]
 		e.host = openWire(t, hosts[i], inside[i])
 		e.host.hop = lanMAC
 		t.Cleanup(func() {
