@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 
 	"dssn/xdp/bpf"
 
@@ -18,6 +19,10 @@ type Director struct {
 	objects bpf.DirectObjects
 	link    link.Link
 	mode    AttachMode
+
+	choosing sync.Mutex // guards what follows
+	ports    map[uint16]bool
+	prefixes map[netip.Prefix]bool
 }
 
 // DirectorOptions chooses what is directed. Nothing chosen directs nothing.
@@ -29,6 +34,9 @@ type DirectorOptions struct {
 	Ports []uint16
 	// Prefixes are IPv6 destinations, of all protocols but ICMPv6.
 	Prefixes []netip.Prefix
+	// Changing allows Choose to change the choice; it costs each IPv6 packet a
+	// lookup even while there are no prefixes.
+	Changing bool
 	Attach   AttachMode
 }
 
@@ -51,7 +59,7 @@ func NewDirector(o DirectorOptions) (*Director, error) {
 		}
 	}
 	flag("direct_all", o.All)
-	flag("direct_by_prefix", len(o.Prefixes) > 0)
+	flag("direct_by_prefix", len(o.Prefixes) > 0 || o.Changing)
 	if err != nil {
 		return nil, fmt.Errorf("setting up the directing program: %w", err)
 	}
@@ -59,20 +67,8 @@ func NewDirector(o DirectorOptions) (*Director, error) {
 	if err := spec.LoadAndAssign(&d.objects, nil); err != nil {
 		return nil, explain("loading the directing program", err)
 	}
-	for _, port := range o.Ports {
-		if err := d.objects.UdpPorts.Put(uint32(port), uint8(1)); err != nil {
-			return nil, errors.Join(fmt.Errorf("directing UDP port %d: %w", port, err), d.Close())
-		}
-	}
-	for _, p := range o.Prefixes {
-		if !isIPv6(p.Addr()) {
-			return nil, errors.Join(fmt.Errorf("directing %s: not an IPv6 prefix", p), d.Close())
-		}
-		key := bpf.DirectDirectPrefix{Bits: uint32(p.Bits())}
-		key.Addr.B = p.Masked().Addr().As16()
-		if err := d.objects.Prefixes.Put(&key, uint8(1)); err != nil {
-			return nil, errors.Join(fmt.Errorf("directing %s: %w", p, err), d.Close())
-		}
+	if err := d.Choose(o.Ports, o.Prefixes); err != nil {
+		return nil, errors.Join(err, d.Close())
 	}
 	if d.link, d.mode, err = attachXDP(d.objects.Direct, o.Ifindex, o.Attach); err != nil {
 		return nil, errors.Join(err, d.Close())

@@ -8,18 +8,26 @@ import (
 
 func wgCommand() *cobra.Command {
 	var foreground bool
+	var frames softport.FrameLinks
 	cmd := &cobra.Command{
 		Use:   "wg INTERFACE",
 		Short: "Be a WireGuard interface: a faster stand-in for wireguard-go",
 		Long: `wg makes a WireGuard interface and carries its packets, in the background
 unless told otherwise, exactly as wireguard-go does: configure it with wg and
-wg-quick, remove it with "ip link del". LOG_LEVEL=debug makes it talk.`,
-		Example: "  dssn wg wg0\n  wg setconf wg0 /etc/wireguard/wg0.conf",
+wg-quick, remove it with "ip link del". LOG_LEVEL=debug makes it talk.
+
+On a router, --xdp-wan and --xdp-lan name the links towards the peers and towards
+the hosts behind it. IPv6 packets between the two are then carried by AF_XDP
+without passing through the kernel, and so without its firewall; IPv4, the
+router's own traffic and everything that has no known neighbour still do.`,
+		Example: "  dssn wg wg0\n  wg setconf wg0 /etc/wireguard/wg0.conf\n\n  dssn wg wg0 --xdp-lan eth0 --xdp-wan eth1",
 		Args:    exactly("INTERFACE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return softport.DropIn{Interface: args[0], Foreground: foreground}.Run(cmd.Context())
+			return softport.DropIn{Interface: args[0], Foreground: foreground, Frames: frames}.Run(cmd.Context())
 		},
 	}
 	cmd.Flags().BoolVarP(&foreground, "foreground", "f", false, "stay in the foreground")
+	cmd.Flags().StringVar(&frames.WAN, "xdp-wan", "", "carry IPv6 between the tunnels and this link by AF_XDP")
+	cmd.Flags().StringVar(&frames.LAN, "xdp-lan", "", "and between the tunnels and the hosts on this link")
 	return cmd
 }

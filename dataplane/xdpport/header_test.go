@@ -18,7 +18,7 @@ func TestHeadersAreGopackets(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
 	src, dst := netip.MustParseAddrPort("[5f00:d55:1::1]:51820"), netip.MustParseAddrPort("[5f00:d55:2::7]:40001")
 	to, from := MAC{2, 0, 0, 0, 0, 1}, MAC{2, 0, 0, 0, 0, 2}
-	w := &wan{}
+	w := &wan{mtu: 2000}
 	w.table = newTable(&Neighbours{Peers: map[netip.AddrPort]*Header{dst: NewHeader(to, from, src, dst)}})
 	for range 500 {
 		message := make([]byte, r.IntN(1500))

@@ -16,15 +16,11 @@ type Options struct {
 	LAN, WAN int
 	// LANAddress is the LAN interface's Ethernet address.
 	LANAddress MAC
-	// LANMTU bounds what is sent to neighbours, bytes of IP packets.
-	LANMTU int
+	// LANMTU and WANMTU bound what is sent, bytes of IP packets.
+	LANMTU, WANMTU int
 	// Queue of both interfaces whose frames are taken. What arrives on other
 	// queues stays the kernel's, and so reaches the ordinary ports.
 	Queue int
-	// Port is the UDP port of the tunnels.
-	Port uint16
-	// Beyond are the IPv6 prefixes whose packets are taken from the LAN.
-	Beyond []netip.Prefix
 	// Mode of the sockets; the usual ModeAuto takes what there is.
 	Mode xdp.Mode
 	// ChecksumByNIC has the WAN's device compute UDP checksums, if it says it
@@ -42,6 +38,7 @@ type Ports struct {
 	lan     *lan
 	wan     *wan
 	close   []func() error
+	direct  [2]*xdp.Director // LAN's and WAN's
 	table   atomic.Pointer[Neighbours]
 }
 
@@ -98,7 +95,7 @@ func Open(o Options) (p *Ports, err error) {
 	if err != nil {
 		return p, err
 	}
-	p.wan = &wan{socket: outside, table: &p.table, checksumByNIC: o.ChecksumByNIC}
+	p.wan = &wan{socket: outside, table: &p.table, mtu: o.WANMTU, checksumByNIC: o.ChecksumByNIC}
 	p.wan.examine = p.wan.strip
 	if o.ChecksumByNIC {
 		p.wan.request = p.wan.askChecksum
@@ -114,15 +111,15 @@ func Open(o Options) (p *Ports, err error) {
 	return p, nil
 }
 
-// Start begins to direct packets to the ports.
+// Start lets packets be directed to the ports: those that Direct names.
 func (p *Ports) Start() (o Obtained, err error) {
 	o = Obtained{Mode: p.wan.Mode(), Pages: p.umem.Pages(), ChecksumByNIC: p.options.ChecksumByNIC}
-	direct := func(s *socket, d xdp.DirectorOptions) error {
-		x, err := xdp.NewDirector(d)
+	start := func(s *socket, ifindex int) (*xdp.Director, error) {
+		x, err := xdp.NewDirector(xdp.DirectorOptions{Ifindex: ifindex, Changing: true})
 		if err != nil {
-			return err
+			return nil, err
 		}
-		// Directors go first: nothing may be directed to a socket that is closed.
+		// Directors end first: nothing may be directed to a socket that is closed.
 		p.close = append(p.close, x.Close)
 		if s.Mode() == xdp.ModeCopy {
 			o.Mode = xdp.ModeCopy
@@ -130,19 +127,40 @@ func (p *Ports) Start() (o Obtained, err error) {
 		o.Attached = max(o.Attached, x.Attached())
 		s.Refill()
 		if err := s.Poke(); err != nil {
-			return err
+			return nil, err
 		}
-		return x.Add(p.options.Queue, s.Socket)
+		return x, x.Add(p.options.Queue, s.Socket)
 	}
-	if err = direct(&p.wan.socket, xdp.DirectorOptions{Ifindex: p.options.WAN, Ports: []uint16{p.options.Port}}); err != nil {
+	if p.direct[1], err = start(&p.wan.socket, p.options.WAN); err != nil {
 		return o, fmt.Errorf("direct the tunnels' packets: %w", err)
 	}
 	if p.lan != nil {
-		if err = direct(&p.lan.socket, xdp.DirectorOptions{Ifindex: p.options.LAN, Prefixes: p.options.Beyond}); err != nil {
+		if p.direct[0], err = start(&p.lan.socket, p.options.LAN); err != nil {
 			return o, fmt.Errorf("direct the LAN's packets: %w", err)
 		}
 	}
 	return o, nil
+}
+
+// Direct says what comes to the ports from now on: UDP to port from the WAN, IPv6
+// packets to the prefixes that lie beyond the tunnels from the LAN.
+func (p *Ports) Direct(port uint16, beyond []netip.Prefix) error {
+	err := p.direct[1].Choose([]uint16{port}, nil)
+	if p.direct[0] != nil {
+		err = errors.Join(err, p.direct[0].Choose(nil, beyond))
+	}
+	return err
+}
+
+// Directed is how many packets have come to the ports.
+func (p *Ports) Directed() (lan, wan uint64) {
+	for i, to := range []*uint64{&lan, &wan} {
+		if p.direct[i] != nil {
+			c, _ := p.direct[i].Counters()
+			*to = c.ToSocket
+		}
+	}
+	return lan, wan
 }
 
 // Inside returns the port towards the LAN; nil if there is none.

@@ -94,13 +94,14 @@ func lineWith(t testing.TB, o Options, suite aead.Suite) *[2]*edge {
 		var err error
 		if err := e.ns.Do(func() error {
 			mine := o
-			mine.LAN, mine.WAN, mine.LANAddress, mine.LANMTU, mine.Port = lanIndex, wanIndex, lanMAC, 1500, 51820
-			mine.Beyond = []netip.Prefix{netip.PrefixFrom(inside[1-i], 48).Masked(), netip.MustParsePrefix("3fff:d55:9::/48")}
+			mine.LAN, mine.WAN, mine.LANAddress, mine.LANMTU, mine.WANMTU = lanIndex, wanIndex, lanMAC, 1500, 1500
 			if e.ports, err = Open(mine); err != nil {
 				return err
 			}
-			e.obtained, err = e.ports.Start()
-			return err
+			if e.obtained, err = e.ports.Start(); err != nil {
+				return err
+			}
+			return e.ports.Direct(51820, []netip.Prefix{netip.PrefixFrom(inside[1-i], 48).Masked(), netip.MustParsePrefix("3fff:d55:9::/48")})
 		}); err != nil {
 			t.Fatal(err)
 		}

@@ -14,6 +14,7 @@ import (
 type wan struct {
 	socket
 	table         *atomic.Pointer[Neighbours]
+	mtu           int
 	checksumByNIC bool
 
 	// The last answer: packets come in runs.
@@ -65,7 +66,7 @@ func (w *wan) Address(f *worker.Frame) bool {
 	}
 	h := w.header
 	// From another address than the route's the kernel must choose the link.
-	if h == nil || f.Begin < w.Headroom() || f.Local.IsValid() && f.Local != h.local {
+	if h == nil || f.Begin < w.Headroom() || f.End-f.Begin+ipLen+udpLen > w.mtu || f.Local.IsValid() && f.Local != h.local {
 		return false
 	}
 	message := f.Bytes()

@@ -34,6 +34,8 @@ type DropIn struct {
 	// Suite seals all sessions; zero means ChaCha20-Poly1305, the only one that
 	// WireGuard knows.
 	Suite aead.Suite
+	// Frames names links whose frames are carried by AF_XDP beside the TUN.
+	Frames FrameLinks
 }
 
 // Run returns once the process in the background has everything it needs, or
@@ -43,6 +45,14 @@ func (d DropIn) Run(ctx context.Context) error {
 	level := logLevel(os.Getenv(envLog))
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})).With("interface", d.Interface)
 
+	if d.Frames != (FrameLinks{}) && os.Getenv(envTUN) == "" {
+		// Said while somebody listens: a process in the background tells nobody.
+		got, err := TryFrames(d.Frames)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(os.Stderr, "%s: %s; everything else by the kernel\n", d.Interface, got)
+	}
 	fresh := os.Getenv(envTUN) == ""
 	link, err := inherited(envTUN, func() (*os.File, error) { return createTUN(d.Interface, false) })
 	if err != nil {
@@ -63,7 +73,7 @@ func (d DropIn) Run(ctx context.Context) error {
 		return background(link, config)
 	}
 
-	e, err := Open(Options{TUN: link, MTU: 1420, Plain: true, Suite: d.Suite, Logger: log})
+	e, err := Open(Options{TUN: link, MTU: 1420, Plain: true, Suite: d.Suite, Frames: d.Frames, Logger: log})
 	if err != nil {
 		return err
 	}

@@ -50,6 +50,8 @@ type Options struct {
 	// Suite seals the sessions of peers that name none; zero means
 	// ChaCha20-Poly1305.
 	Suite aead.Suite
+	// Frames names links whose frames the first worker carries by AF_XDP.
+	Frames FrameLinks
 	// Counters says where the counter of a reservation lives; see
 	// meter.Registry.KeepIn. Nil means on the heap.
 	Counters func(reservation dssn.ReservationID, worker int) *meter.Counter
@@ -65,9 +67,10 @@ type Engine struct {
 	options  Options
 	begun    time.Time
 	log      *slog.Logger
-	threads  []*thread // at least one; fixed
-	noQueues error     // why there is no choosing of queues; fixed
-	asker    *asker    // the control goroutine's, once it runs
+	threads  []*thread   // at least one; fixed
+	noQueues error       // why there is no choosing of queues; fixed
+	asker    *asker      // the control goroutine's, once it runs
+	frames   *frameState // nil: none; fixed
 	registry *meter.Registry
 	control  *control
 	done     chan struct{}
@@ -176,6 +179,9 @@ func (e *Engine) openPorts() error {
 		return err
 	}
 	e.openQueues()
+	if err := e.attachFrames(); err != nil {
+		return err
+	}
 	e.port, e.alive = first.socket.port, len(e.threads)
 	return nil
 }
@@ -183,6 +189,9 @@ func (e *Engine) openPorts() error {
 func (e *Engine) closePorts() {
 	if e.queues != nil {
 		e.queues.Close()
+	}
+	if e.frames != nil {
+		e.frames.close()
 	}
 	for _, t := range e.threads {
 		t.close()
@@ -347,6 +356,7 @@ func (e *Engine) compile() {
 		e.meters = e.registry.Compile(e.now(), nil)
 	}
 	e.pin()
+	e.directFrames()
 	tables := &worker.Tables{Routes: fib.New(routes), Meters: e.meters, MTU: e.mtu}
 	for _, t := range e.threads {
 		t.worker.Publish(tables)
@@ -454,6 +464,9 @@ func (e *Engine) Obtained() dataplane.Obtained {
 	}
 	if first.link.udp {
 		o.Inside += " for TCP and UDP"
+	}
+	if e.frames != nil {
+		o.Outside += ", " + e.frames.String() + "; ordinary port"
 	}
 	e.control.do(func() {
 		o.MTU = e.mtu

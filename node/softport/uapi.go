@@ -373,5 +373,6 @@ func (e *Engine) rebind(port uint16, mark uint32) error {
 		return refuse(unix.EIO, "listen on port %d: %w", port, err)
 	}
 	t.socket, e.port, e.mark = s, s.port, mark
+	e.directFrames()
 	return nil
 }
