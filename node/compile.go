@@ -158,6 +158,13 @@ func (c *Core) tables() *dataplane.Tables {
 			continue
 		}
 		d := dataplane.Peer{Endpoint: netip.AddrPortFrom(p.SID.Node(c.self.Block), p.Port), Allowed: p.Allowed, Suite: suites[p.Suite]}
+		for _, l := range p.Lanes {
+			// An assignment of before this host lost cores may name workers that
+			// are not there; the controller's next one will not.
+			if l.Here < c.self.Workers {
+				d.Lanes = append(d.Lanes, dataplane.Lane{Worker: l.Here, Endpoint: netip.AddrPortFrom(d.Endpoint.Addr(), southbound.WorkerPort(p.Port, l.There))})
+			}
+		}
 		if began.calls {
 			d.Keepalive = keepalive
 		}

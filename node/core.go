@@ -27,6 +27,8 @@ type Self struct {
 	Drives bool
 	// Inside is the name of the engine's interface; "" if there is no engine.
 	Inside string
+	// Workers is how many threads the engine has.
+	Workers int
 	// Killed is true if the process before this one had no time to tidy up:
 	// what it put into the kernel has carried on meanwhile.
 	Killed bool

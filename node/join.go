@@ -189,6 +189,7 @@ func Probe() southbound.Features {
 		}),
 	}
 	f.Why = strings.Join(why, "; ")
+	f.Workers, _ = (&Options{}).workers()
 	f.AES256GCM = aead.HardwareAES() && !slices.Contains(without, "aes")
 	return f
 }

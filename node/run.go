@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,10 +35,28 @@ type Options struct {
 	Logger  *slog.Logger
 	// Transit overrides what joining kept: who forwards others' packets.
 	Transit Transit
+	// Workers is how many threads carry packets at a terminal: zero for one a
+	// core, at most DefaultWorkers.
+	Workers int
 	// Timing is of path probes; the zero value is good.
 	Timing liveness.Timing
 	// Ready is called once, when the local API answers.
 	Ready func()
+}
+
+// DefaultWorkers bounds how many threads carry packets unless an operator says
+// otherwise.
+const DefaultWorkers = 8
+
+// workers is how many threads carry packets.
+func (o *Options) workers() (int, error) {
+	if o.Workers < 0 || o.Workers > southbound.MaxWorkers {
+		return 0, fmt.Errorf("a node carries packets with 1 to %d workers, not %d", southbound.MaxWorkers, o.Workers)
+	}
+	if o.Workers > 0 {
+		return o.Workers, nil
+	}
+	return min(runtime.NumCPU(), DefaultWorkers), nil
 }
 
 // InsideInterface is the name of the interface into tunnels.
@@ -215,7 +234,7 @@ func (n *running) run(ctx context.Context, o Options) (err error) {
 
 	n.core = NewCore(n.now(), Self{
 		Node: n.identity.Node, Name: n.identity.Name, Role: n.identity.Role, SID: n.identity.SID, Block: n.identity.Block,
-		Shifts: n.features.NextCSID, Steers: n.steer != nil, Drives: n.driver != nil, Inside: n.insideName(), Killed: n.killed, Timing: o.Timing,
+		Shifts: n.features.NextCSID, Steers: n.steer != nil, Drives: n.driver != nil, Inside: n.insideName(), Workers: max(n.features.Workers, 1), Killed: n.killed, Timing: o.Timing,
 	})
 	start := func(f func(context.Context)) { wait.Go(func() { f(ctx) }) }
 	watch, err := n.watchLinks(ctx)
@@ -275,8 +294,7 @@ func (n *running) openHost(o Options) (err error) {
 	if n.identity.Role != southbound.RoleTerminal {
 		return n.openTransit(o.Transit)
 	}
-	e, err := softport.Open(softport.Options{Interface: InsideInterface, MTU: n.insideMTU(), PrivateKey: dataplane.Key(n.keys.tunnel.Bytes()),
-		ListenPort: TunnelPort, Counters: n.usage.counters.place, Logger: n.log})
+	e, err := n.openEngine(o)
 	if err != nil {
 		n.closeHost()
 		return err
@@ -295,6 +313,21 @@ func (n *running) openHost(o Options) (err error) {
 		n.log.Warn("a dataset is not offered any more", "err", p)
 	}
 	return nil
+}
+
+// openEngine opens an engine with a worker for each port.
+func (n *running) openEngine(o Options) (*softport.Engine, error) {
+	workers, err := o.workers()
+	if err != nil {
+		return nil, err
+	}
+	n.features.Workers = workers
+	engine := softport.Options{Interface: InsideInterface, MTU: n.insideMTU(), PrivateKey: dataplane.Key(n.keys.tunnel.Bytes()),
+		ListenPort: TunnelPort, Counters: n.usage.counters.place, Logger: n.log}
+	for w := 1; w < workers; w++ {
+		engine.Ports = append(engine.Ports, southbound.WorkerPort(TunnelPort, w))
+	}
+	return softport.Open(engine)
 }
 
 // watchEngine ends the node if its engine ends: without one it carries nothing,

@@ -87,6 +87,10 @@ func TestNodesWithoutAControllerCarryAndRepair(t *testing.T) {
 	eventually(t, "the allocated path in use both ways", func() bool { return west.using(t) == "north" && east.using(t) == "north" })
 	stage("both ways are found")
 	s := startStream(t, west, east)
+	eventually(t, "a session by every lane, with the suite of the assignment", func() bool {
+		var st Status
+		return west.get("/local/status", &st) == nil && len(st.Tunnels) == 1 && st.Tunnels[0].Open == testWorkers && st.Tunnels[0].Cipher == "AES-256-GCM"
+	})
 	s.flows(t, 200)
 	stage("traffic flows")
 

@@ -71,6 +71,10 @@ type TunnelStatus struct {
 	ReceivedBytes uint64    `json:"received_bytes"`
 	// Cipher seals the session in use; "" while there is none.
 	Cipher string `json:"cipher,omitempty"`
+	// Lanes is how many ways of their own the tunnel's sessions have, Open how
+	// many of them have a session.
+	Lanes int `json:"lanes"`
+	Open  int `json:"lanes_open"`
 }
 
 // PeerPaths are the ways to one peer and the moves of traffic between them.
@@ -150,7 +154,7 @@ func (n *running) status(ctx context.Context) (*Status, error) {
 	if n.engine != nil {
 		s.Drops = n.engine.Drops()
 		for _, p := range n.engine.Peers(nil) {
-			t := TunnelStatus{Peer: names[p.Key], LastHandshake: p.LastHandshake, SentBytes: p.SentBytes, ReceivedBytes: p.ReceivedBytes}
+			t := TunnelStatus{Peer: names[p.Key], LastHandshake: p.LastHandshake, SentBytes: p.SentBytes, ReceivedBytes: p.ReceivedBytes, Lanes: p.Lanes, Open: p.Open}
 			if p.Suite != 0 {
 				t.Cipher = p.Suite.String()
 			}

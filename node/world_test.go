@@ -41,6 +41,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// testWorkers is how many workers a terminal of the tests has.
+const testWorkers = 2
+
 func beNode(dir string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -52,7 +55,7 @@ func beNode(dir string) int {
 			return 1
 		}
 	}
-	if err := Run(ctx, Options{State: dir, Logger: log, Transit: Transit(os.Getenv("DSSN_TEST_TRANSIT"))}); err != nil {
+	if err := Run(ctx, Options{State: dir, Workers: testWorkers, Logger: log, Transit: Transit(os.Getenv("DSSN_TEST_TRANSIT"))}); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -235,7 +238,10 @@ func (w *world) assign() {
 
 func (w *world) pair(h, peer *host, psk []byte, ways [][]string) {
 	p := southbound.Peer{Node: peer.id, Name: peer.name, SID: peer.sid, TunnelKey: peer.keys.tunnel.PublicKey().Bytes(), PresharedKey: psk,
-		Port: TunnelPort, Allowed: []netip.Prefix{peer.id.DataID().Prefix()}}
+		Port: TunnelPort, Allowed: []netip.Prefix{peer.id.DataID().Prefix()}, Suite: southbound.SuiteAES256GCM}
+	for k := range testWorkers {
+		p.Lanes = append(p.Lanes, southbound.Lane{Here: k, There: k})
+	}
 	carrier := func(hops []string, last *host) dssn.Carrier {
 		var sids []dssn.SID
 		for _, hop := range hops {

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"dssn"
+	"dssn/controller/southbound"
 	"dssn/node"
 )
 
@@ -70,15 +71,18 @@ func nodeJoinCommand() *cobra.Command {
 func nodeRunCommand() *cobra.Command {
 	var links []string
 	var transit node.Transit
+	var workers int
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Run a node that has joined, from its state directory",
 		Args:  exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return node.Run(cmd.Context(), node.Options{State: stateDir(cmd, defaultNodeState), Links: links, Transit: transit, Version: thisVersion().Version, Logger: logger(cmd)})
+			return node.Run(cmd.Context(), node.Options{State: stateDir(cmd, defaultNodeState), Links: links, Transit: transit, Workers: workers, Version: thisVersion().Version, Logger: logger(cmd)})
 		},
 	}
 	transitFlag(cmd, &transit, "what it joined with")
+	cmd.Flags().IntVar(&workers, "workers", 0, fmt.Sprintf("`threads` that carry a terminal's packets, each with a UDP port of its own: %d, %d, … (default: one a core, at most %d)",
+		southbound.WorkerPort(node.TunnelPort, 0), southbound.WorkerPort(node.TunnelPort, 1), node.DefaultWorkers))
 	cmd.Flags().StringArrayVar(&links, "link", nil, "`interface` to a neighbour or a pattern (default: those it joined with)")
 	return cmd
 }
@@ -259,9 +263,9 @@ func printNodeStatus(w io.Writer, s node.Status) error {
 	if len(s.Tunnels) > 0 {
 		fmt.Fprintln(w)
 		err := table(w, func(row func(string, ...any)) {
-			row("TUNNEL\tCIPHER\tLAST HANDSHAKE\tSENT\tRECEIVED")
+			row("TUNNEL\tCIPHER\tLANES\tLAST HANDSHAKE\tSENT\tRECEIVED")
 			for _, t := range s.Tunnels {
-				row("%s\t%s\t%s\t%s\t%s", t.Peer, dash(t.Cipher), moment(t.LastHandshake), dssn.ByteCount(t.SentBytes), dssn.ByteCount(t.ReceivedBytes))
+				row("%s\t%s\t%d of %d\t%s\t%s\t%s", t.Peer, dash(t.Cipher), t.Open, t.Lanes, moment(t.LastHandshake), dssn.ByteCount(t.SentBytes), dssn.ByteCount(t.ReceivedBytes))
 			}
 		})
 		if err != nil {

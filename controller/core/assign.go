@@ -161,7 +161,7 @@ func (x *step) tunnels(a *southbound.Assignment, n *Node, e *edge) {
 	for _, name := range sortedKeys(allowed) {
 		m := x.s.Nodes[name]
 		p := southbound.Peer{
-			Node: m.Node, Name: m.Name, SID: m.SID, TunnelKey: m.TunnelKey, PresharedKey: x.presharedKey(n, m), Port: TunnelPort, Suite: suite(n, m),
+			Node: m.Node, Name: m.Name, SID: m.SID, TunnelKey: m.TunnelKey, PresharedKey: x.presharedKey(n, m), Port: TunnelPort, Suite: suite(n, m), Lanes: lanes(n, m),
 			Allowed: append([]netip.Prefix{netip.PrefixFrom(m.Node.Addr(), 128)}, allowed[name]...),
 			Paths:   x.pathsTo(n.Name, name),
 		}
@@ -236,6 +236,20 @@ func suite(a, b *Node) southbound.Suite {
 		return southbound.SuiteAES256GCM
 	}
 	return southbound.SuiteChaCha20Poly1305
+}
+
+// lanes join the workers of a to those of b, so that every worker has at least one;
+// none if both have one worker only or either knows no lanes. Seen from b they are
+// the same lanes in the same order.
+func lanes(a, b *Node) (out []southbound.Lane) {
+	here, there := min(a.Features.Workers, southbound.MaxWorkers), min(b.Features.Workers, southbound.MaxWorkers)
+	if here < 1 || there < 1 || here*there == 1 {
+		return nil
+	}
+	for k := range max(here, there) {
+		out = append(out, southbound.Lane{Here: k % here, There: k % there})
+	}
+	return out
 }
 
 // presharedKey is the secret of two nodes, the same for both: HMAC-SHA-256 of

@@ -143,6 +143,9 @@ func describe(a *southbound.Assignment) string {
 		if p.Suite != southbound.SuiteChaCha20Poly1305 {
 			fmt.Fprintf(&b, " (%v)", p.Suite)
 		}
+		for i, l := range p.Lanes {
+			fmt.Fprintf(&b, "%s%d-%d", map[bool]string{true: " lanes ", false: ","}[i == 0], l.Here, l.There)
+		}
 		for _, w := range p.Paths {
 			fmt.Fprintf(&b, " %s[%s]", strings.Join(w.Hops, ">"), w.Carrier.Path())
 		}
@@ -263,8 +266,9 @@ func (s *script) do(line string) (string, error) {
 			return "", err
 		}
 		return fmt.Sprintf("%s %s SID %s", r.Node.Name, r.Node.Node, r.Node.SID), nil
-	case "hello": // hello NODE [aes]
+	case "hello": // hello NODE [aes] [workers=]
 		f := southbound.Features{NextCSID: true, CarrierEgress: true, AES256GCM: arg(2) == "aes"}
+		f.Workers, _ = strconv.Atoi(option(w, "workers"))
 		_, err := s.step(core.Input{Hello: &core.Hello{Node: arg(1), Features: f}})
 		return "said", err
 	case "remove":

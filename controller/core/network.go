@@ -133,7 +133,7 @@ func (x *step) hello(in *Hello) error {
 	if n.Features != in.Features {
 		n.Features = in.Features
 		x.relink = true // carriers depend on who can steer
-		x.event("features-changed", n.Name, 0, "%s now says: next-csid %v, carrier-egress %v, AES-256-GCM %v %s", n.Name, in.Features.NextCSID, in.Features.CarrierEgress, in.Features.AES256GCM, in.Features.Why)
+		x.event("features-changed", n.Name, 0, "%s now says: next-csid %v, carrier-egress %v, AES-256-GCM %v, %d workers %s", n.Name, in.Features.NextCSID, in.Features.CarrierEgress, in.Features.AES256GCM, in.Features.Workers, in.Features.Why)
 	}
 	return nil
 }

@@ -53,7 +53,17 @@ type Features struct {
 	// AES256GCM is true if the CPU has instructions for it. Between two nodes
 	// that both say so it is the suite of their tunnels.
 	AES256GCM bool `json:"aes_256_gcm,omitempty"`
+	// Workers is how many threads carry packets, if the node is a terminal, each
+	// with a UDP port of its own (WorkerPort). Zero says that it knows no lanes.
+	Workers int `json:"workers,omitempty"`
 }
+
+// MaxWorkers bounds the workers of a node that lanes are made for.
+const MaxWorkers = 16
+
+// WorkerPort is the UDP port of a node's worker, the first one's being port. They
+// are four apart: hellos and probes have ports between the first two.
+func WorkerPort(port uint16, worker int) uint16 { return port + 4*uint16(worker) }
 
 // Suite is the cipher of a tunnel's packets, by its usual name.
 type Suite string
@@ -135,15 +145,24 @@ type Route struct {
 // preference: the first is the allocated one, the rest are repairs that the
 // ingress edge takes by itself.
 type Peer struct {
-	Node         dssn.NodeID    `json:"node"`
-	Name         string         `json:"name"`
-	SID          dssn.SID       `json:"sid"`
-	TunnelKey    Key            `json:"tunnel_key"`
-	PresharedKey Key            `json:"preshared_key"`
-	Port         uint16         `json:"port"` // UDP, of the peer's tunnels
-	Suite        Suite          `json:"suite,omitempty"`
-	Allowed      []netip.Prefix `json:"allowed"`
-	Paths        []Path         `json:"paths"`
+	Node         dssn.NodeID `json:"node"`
+	Name         string      `json:"name"`
+	SID          dssn.SID    `json:"sid"`
+	TunnelKey    Key         `json:"tunnel_key"`
+	PresharedKey Key         `json:"preshared_key"`
+	Port         uint16      `json:"port"` // UDP, of the peer's tunnels
+	Suite        Suite       `json:"suite,omitempty"`
+	// Lanes, if there are any, each have sessions of their own between one worker
+	// here and one there. A peer without has one, between the first workers.
+	Lanes   []Lane         `json:"lanes,omitempty"`
+	Allowed []netip.Prefix `json:"allowed"`
+	Paths   []Path         `json:"paths"`
+}
+
+// Lane joins a worker of this node to one of the peer.
+type Lane struct {
+	Here  int `json:"here"`
+	There int `json:"there"`
 }
 
 // Path is one way to a peer and the same way back (for probes).
