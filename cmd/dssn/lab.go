@@ -28,8 +28,9 @@ It needs root.
   dssn lab up --wire delay=from-latency,rate=from-capacity
                                    every fibre as long and as fast as the map says
   dssn lab play digger.txt         cut, change and kill as a scenario says
+  dssn lab capture beijing-gansu   its frames in words, or in a pcapng file
   dssn lab down                    remove it`,
-	}, labUpCommand(), labRunCommand(), labBenchCommand(), labExecCommand(), labWireCommand(), labWiresCommand(), labPlayCommand(), labWatchCommand(), labCutCommand(), labRestoreCommand(), labListCommand(), labDownCommand())
+	}, labUpCommand(), labRunCommand(), labBenchCommand(), labExecCommand(), labWireCommand(), labWiresCommand(), labPlayCommand(), labWatchCommand(), labCaptureCommand(), labCutCommand(), labRestoreCommand(), labListCommand(), labDownCommand())
 	watchFlags(c, &o)
 	help := c.RunE
 	c.RunE = func(cmd *cobra.Command, args []string) error {
