@@ -13,6 +13,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
 )
 
 // Transit forwards NEXT-CSID carriers inside the driver of the interfaces it is
@@ -29,6 +30,7 @@ type Transit struct {
 	adopted bool
 
 	setting sync.Mutex               // one change of tables or attachments at a time; guards what follows
+	guard   int                      // a socket whose end tells the program that this process is gone; -1: none yet
 	links   map[int]link.Link        // by interface index
 	modes   map[int]AttachMode       // of links made by this process
 	ports   map[int]uint32           // interface index → device map key
@@ -119,7 +121,7 @@ func OpenTransit(o TransitOptions) (*Transit, error) {
 		}
 	}
 	t := &Transit{
-		spec: spec.Maps[bpf.TransitMapRoutes].InnerMap, dir: o.PinDir,
+		spec: spec.Maps[bpf.TransitMapRoutes].InnerMap, dir: o.PinDir, guard: -1,
 		links: make(map[int]link.Link), modes: make(map[int]AttachMode),
 		adjacencies: make(map[Adjacency]*hop), ports: make(map[int]uint32),
 		meters: make(map[meterKey]meterValues), linksDown: make(map[int]bool),
@@ -241,6 +243,11 @@ func (t *Transit) Detach(ifindex int) error {
 // SetRoutes replaces the whole table at once: each packet sees the old one or the
 // new one. SIDs without a route are the kernel's. Adjacencies known already keep
 // being up or down.
+//
+// From the first call on, and until this process ends, the program trusts its table and
+// what SetUp and SetLinkUp said. Before and after, in a pinned transit, it asks the
+// kernel's routes for each packet, as long as there are any: they follow links by
+// themselves.
 func (t *Transit) SetRoutes(routes []TransitRoute) error {
 	t.setting.Lock()
 	defer t.setting.Unlock()
@@ -266,7 +273,26 @@ func (t *Transit) SetRoutes(routes []TransitRoute) error {
 	if err := t.swap(table); err != nil {
 		return err
 	}
+	if err := t.watchOver(); err != nil {
+		return err
+	}
 	return t.forget(used)
+}
+
+// watchOver lets the program know that this process repairs.
+func (t *Transit) watchOver() (err error) {
+	if t.guard >= 0 {
+		return nil
+	}
+	const doing = "watching over the transit program"
+	if t.guard, err = unix.Socket(unix.AF_XDP, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0); err != nil {
+		t.guard = -1
+		return explain(doing, err)
+	}
+	if err := t.objects.Guard.Put(uint32(0), uint32(t.guard)); err != nil {
+		return explain(doing, err)
+	}
+	return nil
 }
 
 const tableSize = 1 << 16
@@ -431,6 +457,10 @@ func (t *Transit) Close() error {
 		errs = append(errs, l.Close())
 	}
 	clear(t.links)
+	if t.guard >= 0 {
+		errs = append(errs, unix.Close(t.guard))
+		t.guard = -1
+	}
 	return errors.Join(append(errs, t.objects.Close())...)
 }
 

@@ -68,6 +68,20 @@ struct redir_neigh {
 	__u32 nexthop[4];
 };
 
+/* A question to the kernel's routes, and the answer (struct bpf_fib_lookup). */
+struct fib_lookup {
+	__u8 family, l4_protocol;
+	__be16 sport, dport;
+	__u16 tot_len;
+	__u32 ifindex; /* of arrival; then of departure */
+	__be32 flowinfo;
+	__be32 src[4], dst[4]; /* dst: then of the next hop */
+	__be16 vlan_proto, vlan_tci;
+	__u8 smac[6], dmac[6];
+};
+
+enum { FIB_SUCCESS = 0, FIB_NO_NEIGH = 7, FIB_FRAG_NEEDED = 8 };
+
 /* Helper calls by their number. */
 static void *(*bpf_map_lookup)(void *map, const void *key) = (void *)1;
 static __u64 (*bpf_ktime_get_ns)(void) = (void *)5;
@@ -78,6 +92,7 @@ static long (*bpf_skb_pull_data)(struct __sk_buff *skb, __u32 len) = (void *)39;
 static long (*bpf_xdp_adjust_head)(struct xdp_md *xdp, int delta) = (void *)44;
 static long (*bpf_redirect_map)(void *map, __u64 key, __u64 flags) = (void *)51;
 static long (*bpf_xdp_adjust_tail)(struct xdp_md *xdp, int delta) = (void *)65;
+static long (*bpf_fib_lookup)(void *ctx, struct fib_lookup *p, int plen, __u32 flags) = (void *)69;
 static long (*bpf_redirect_neigh)(__u32 ifindex, struct redir_neigh *p, int plen, __u64 flags) = (void *)152;
 static __u64 (*bpf_ktime_get_coarse_ns)(void) = (void *)160;
 static __u64 (*bpf_xdp_get_buff_len)(struct xdp_md *xdp) = (void *)188;

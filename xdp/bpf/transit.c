@@ -16,6 +16,10 @@
  *	        └────────┴─────┴─────┴─────┴─────┴─────┴─────┘
  *	                    ◄── the rest moves two bytes ──
  *
+ * While no process watches the links (its guard is gone, see below), the kernel's own
+ * routes are asked for each packet instead: they follow the carriers of links by
+ * themselves, to the backup if need be. That is slower, and still in the driver.
+ *
  * To forward: hop limit, next SID in the table of routes, its adjacency or the
  * backup while that is down, packet size, policer, counters, Ethernet header,
  * redirect. What needs an ICMPv6 error goes to the kernel, shifted already, so
@@ -154,6 +158,15 @@ struct {
 	UINT(value_size, 4);
 } edge_sockets SEC(".maps");
 
+/* One socket of the process that watches over links and neighbours. The kernel takes
+ * it out of the map when the process ends, however it ends; looking costs a load. */
+struct {
+	UINT(type, MAP_XSKMAP);
+	UINT(max_entries, 1);
+	UINT(key_size, 4);
+	UINT(value_size, 4);
+} guard SEC(".maps");
+
 struct {
 	UINT(type, MAP_ARRAY);
 	UINT(max_entries, TAGS *CLASSES);
@@ -277,6 +290,21 @@ INLINE int arrived(struct xdp_md *ctx, struct ip6hdr *ip, void *end, __be16 port
 	return done(KERNEL_LOCAL, X_PASS);
 }
 
+/* The kernel's way for a packet, which is not in the table's care now. */
+INLINE long kernels_way(struct xdp_md *ctx, struct ip6hdr *ip, __u32 bytes, struct fib_lookup *way)
+{
+	way->family = AF_INET6;
+	way->l4_protocol = ip->next;
+	way->tot_len = bytes;
+	way->ifindex = ctx->ingress_ifindex;
+#pragma unroll
+	for (int i = 0; i < 4; i++) {
+		way->src[i] = ip->src.w[i];
+		way->dst[i] = ip->dst.w[i];
+	}
+	return bpf_fib_lookup(ctx, way, sizeof *way, 0);
+}
+
 SEC("xdp.frags")
 int transit(struct xdp_md *ctx)
 {
@@ -358,9 +386,28 @@ int transit(struct xdp_md *ctx)
 	struct transit_route *route = bpf_map_lookup(table, &sid);
 	if (!route || !route->via)
 		return done(KERNEL_NO_ROUTE, X_PASS);
+	key = 0;
+	struct fib_lookup way = {};
+	if (with_repair && unlikely(!bpf_map_lookup(&guard, &key))) {
+		switch (kernels_way(ctx, ip, bytes, &way)) {
+		case FIB_SUCCESS:
+			break;
+		case FIB_FRAG_NEEDED:
+			return done(KERNEL_TOO_BIG, X_PASS);
+		case FIB_NO_NEIGH: /* it will ask for it */
+			return done(KERNEL_NO_ROUTE, X_PASS);
+		default: /* it has no routes any more: the table is better than nothing */
+			way.ifindex = 0;
+		}
+	} else {
+		way.ifindex = 0;
+	}
 	key = route->via;
 	struct transit_adjacency *to = bpf_map_lookup(&adjacencies, &key);
-	if (with_repair && (!to || to->down)) {
+	if (way.ifindex) {
+		if (to && (WORD32(way.dmac) != WORD32(to->dst) || *(__u16 *)(way.dmac + 4) != *(__u16 *)(to->dst + 4)))
+			verdict = FORWARDED_REPAIRED;
+	} else if (with_repair && (!to || to->down)) {
 		key = route->backup;
 		to = key ? bpf_map_lookup(&adjacencies, &key) : 0;
 		if (!to || to->down)
@@ -369,7 +416,7 @@ int transit(struct xdp_md *ctx)
 	}
 	if (!to)
 		return done(KERNEL_NO_ROUTE, X_PASS);
-	if (bytes > to->mtu)
+	if (!way.ifindex && bytes > to->mtu)
 		return done(KERNEL_TOO_BIG, X_PASS);
 
 	/* Meter and count. */
@@ -385,7 +432,7 @@ int transit(struct xdp_md *ctx)
 
 	/* Away. */
 	ip->hops--;
-	__be16 tag = to->vlan;
+	__be16 tag = way.ifindex ? 0 : to->vlan;
 	if (unlikely(!vlan != !tag)) {
 		if (bpf_xdp_adjust_head(ctx, tag ? -(int)sizeof(struct vlanhdr) : (int)sizeof(struct vlanhdr)))
 			return done(DROPPED_NO_HEADROOM, X_DROP);
@@ -394,6 +441,14 @@ int transit(struct xdp_md *ctx)
 	}
 	if ((void *)(eth + 1) + sizeof(struct vlanhdr) > end)
 		return done(DROPPED_TRUNCATED, X_DROP);
+	if (unlikely(way.ifindex)) {
+		WORD32(eth->dst) = WORD32(way.dmac);
+		*(__u16 *)(eth->dst + 4) = *(__u16 *)(way.dmac + 4);
+		WORD32(eth->src) = WORD32(way.smac);
+		*(__u16 *)(eth->src + 4) = *(__u16 *)(way.smac + 4);
+		eth->proto = CHTONS(ETH_P_IPV6);
+		return done(verdict, bpf_redirect(way.ifindex, 0));
+	}
 	WORD64(eth->dst) = WORD64(to->dst);
 	WORD32(eth->dst + 8) = WORD32(to->dst + 8);
 	if (unlikely(tag)) {

@@ -94,6 +94,7 @@ const (
 const (
 	TransitMapAdjacencies  = "adjacencies"
 	TransitMapEdgeSockets  = "edge_sockets"
+	TransitMapGuard        = "guard"
 	TransitMapIngress      = "ingress"
 	TransitMapMeters       = "meters"
 	TransitMapPorts        = "ports"
@@ -159,6 +160,7 @@ type TransitProgramSpecs struct {
 type TransitMapSpecs struct {
 	Adjacencies *ebpf.MapSpec `ebpf:"adjacencies"`
 	EdgeSockets *ebpf.MapSpec `ebpf:"edge_sockets"`
+	Guard       *ebpf.MapSpec `ebpf:"guard"`
 	Ingress     *ebpf.MapSpec `ebpf:"ingress"`
 	Meters      *ebpf.MapSpec `ebpf:"meters"`
 	Ports       *ebpf.MapSpec `ebpf:"ports"`
@@ -200,6 +202,7 @@ func (o *TransitObjects) Close() error {
 type TransitMaps struct {
 	Adjacencies *ebpf.Map `ebpf:"adjacencies"`
 	EdgeSockets *ebpf.Map `ebpf:"edge_sockets"`
+	Guard       *ebpf.Map `ebpf:"guard"`
 	Ingress     *ebpf.Map `ebpf:"ingress"`
 	Meters      *ebpf.Map `ebpf:"meters"`
 	Ports       *ebpf.Map `ebpf:"ports"`
@@ -214,6 +217,7 @@ func (m *TransitMaps) Close() error {
 	return _TransitClose(
 		m.Adjacencies,
 		m.EdgeSockets,
+		m.Guard,
 		m.Ingress,
 		m.Meters,
 		m.Ports,
