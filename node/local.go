@@ -26,6 +26,7 @@ import (
 //
 //	GET  /local/status          Status
 //	GET  /local/paths?peer=P    []PeerPaths; P is a name, NodeID or SID
+//	POST /local/trace           TraceRequest → []worker.Step, by the live tables
 //	POST /local/publish         PublishRequest → PublishEvent, one JSON object a line
 //	POST /local/deliveries      southbound.Delivery, by whoever receives on this host
 //	     /v1/…  /evidence/…     passed to the controller as this node
@@ -50,6 +51,7 @@ func (n *running) serveLocal(ctx context.Context, l net.Listener) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /local/status", n.serveStatus)
 	mux.HandleFunc("GET /local/paths", n.servePaths)
+	mux.HandleFunc("POST /local/trace", n.serveTrace)
 	mux.HandleFunc("POST /local/publish", n.servePublish)
 	mux.HandleFunc("POST /local/deliveries", n.serveDelivery)
 	proxy := n.proxy()

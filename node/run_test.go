@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -91,6 +92,30 @@ func TestNodesWithoutAControllerCarryAndRepair(t *testing.T) {
 		var st Status
 		return west.get("/local/status", &st) == nil && len(st.Tunnels) == 1 && st.Tunnels[0].Open == testWorkers && st.Tunnels[0].Cipher == "AES-256-GCM"
 	})
+	// What the live tables say of a packet, without sending it.
+	trace := func(h *host, src, dst netip.Addr) string {
+		p := make([]byte, 60)
+		p[0], p[5], p[6] = 0x60, 20, 59
+		copy(p[8:], src.AsSlice())
+		copy(p[24:], dst.AsSlice())
+		body, _ := json.Marshal(TraceRequest{Packet: p})
+		resp, err := h.http.Post("http://node/local/trace", "application/json", bytes.NewReader(body))
+		if err != nil {
+			return err.Error()
+		}
+		defer resp.Body.Close()
+		text, _ := io.ReadAll(resp.Body)
+		return string(text)
+	}
+	if got := trace(west, west.id.Addr(), east.id.Addr()); !strings.Contains(got, "AES-256-GCM") || !strings.Contains(got, `"answer": "send"`) {
+		t.Errorf("a packet to the other terminal: %s", got)
+	}
+	if got := trace(west, west.id.Addr(), netip.MustParseAddr("3fff:d55:9::9")); !strings.Contains(got, "drop: no_peer") {
+		t.Errorf("a packet to nobody: %s", got)
+	}
+	if got := trace(w.hosts["north"], west.id.Addr(), east.id.Addr()); !strings.Contains(got, "ask at a terminal") {
+		t.Errorf("asking a backbone node: %s", got)
+	}
 	s.flows(t, 200)
 	stage("traffic flows")
 

@@ -461,6 +461,7 @@ func (e *Engine) Obtained() dataplane.Obtained {
 	first := e.threads[0]
 	if o.Workers > 1 {
 		o.Engine = fmt.Sprintf("%d run-to-completion workers", o.Workers)
+		o.Outside = fmt.Sprintf("%d UDP sockets", o.Workers)
 	}
 	if first.link.udp {
 		o.Inside += " for TCP and UDP"
