@@ -122,10 +122,12 @@ func (s *sweep) fill(k int, cuts []cut, load []float64) []cut {
 		if want < 1e-3*w.mass[d] || w.bound != nil && w.bound[d] != NoLatencyBound {
 			continue
 		}
-		for t := g.first[w.dst[d]]; t >= 0 && want > least; t = g.next[t] {
+		paths := i - from
+		for t := g.first[w.dst[d]]; t >= 0 && want > least && paths < pathsMost; t = g.next[t] {
 			if x := s.room(g, t, load, want); x > 0 {
 				cuts = append(cuts, cut{d, t, x})
 				want -= x
+				paths++
 			}
 		}
 	}

@@ -59,7 +59,8 @@ type sweep struct {
 	mark      []int32   // by link
 	stamp     int32
 	lose, win []int32
-	moves     int // so far
+	landed    []proposal // those of the present source that made a holding larger
+	moves     int        // so far
 	known     bool
 	sums      []float64 // by source
 }
@@ -290,6 +291,7 @@ func (s *sweep) twig(sc *scout, g *grove, v int32) int32 {
 // more, neither do most of those that remain: the paths are priced anew to tell.
 func (s *sweep) decide(g *grove, list []proposal) {
 	priced := false
+	s.landed = s.landed[:0]
 	for i, p := range list {
 		if priced {
 			from, to := 1.0, 1.0
@@ -307,6 +309,9 @@ func (s *sweep) decide(g *grove, list []proposal) {
 			s.at = g.prices(s.at, s.price)
 			priced = true
 		}
+	}
+	for _, p := range s.landed {
+		s.fold(g, p.demand, p.to)
 	}
 }
 
@@ -380,8 +385,34 @@ func (s *sweep) move(g *grove, p proposal) bool {
 		s.short[d] += amount
 	} else {
 		g.hold(&s.head[d], p.to, amount)
+		s.landed = append(s.landed, p)
 	}
 	return true
+}
+
+// pathsMost is how many paths a demand may have at once.
+const pathsMost = 8
+
+// fold moves a demand's least holding over to twig to while it has too many.
+func (s *sweep) fold(g *grove, d, to int32) {
+	count, least := 0, int32(-1)
+	for h := s.head[d]; h >= 0; h = g.held[h].next {
+		if count++; g.held[h].twig != to && (least < 0 || g.held[h].rate < g.held[least].rate) {
+			least = h
+		}
+	}
+	if count <= pathsMost || least < 0 {
+		return
+	}
+	rate := g.held[least].rate
+	for t := g.held[least].twig; t > 0; t = g.parent[t] {
+		s.add(g.link[t], -rate)
+	}
+	for t := to; t > 0; t = g.parent[t] {
+		s.add(g.link[t], rate)
+	}
+	g.release(&s.head[d], least)
+	g.hold(&s.head[d], to, rate)
 }
 
 func (s *sweep) add(e int32, x float64) {
