@@ -18,7 +18,8 @@ import (
 // perfCommand is the engineer's bench.
 func perfCommand() *cobra.Command {
 	return group(&cobra.Command{Use: "perf", Short: "Measure what a network carries"},
-		perfGenCommand(), perfSinkCommand(), perfRFC2544Command(), perfY1564Command(), perfResponderCommand(), perfIperfCommand(), perfStampCommand(), perfPathCommand())
+		perfGenCommand(), perfSinkCommand(), perfRFC2544Command(), perfY1564Command(), perfResponderCommand(), perfIperfCommand(), perfStampCommand(), perfPathCommand(),
+		perfReportCommand(), perfCompareCommand(), perfVerifyCommand())
 }
 
 func perfIperfCommand() *cobra.Command {

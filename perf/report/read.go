@@ -17,7 +17,7 @@ const (
 	MaxItems     = 4096    // metrics, series, tables, … of a kind
 )
 
-// ReadFile reads and checks a result file.
+// ReadFile reads and checks a result file, or the result in a page that HTML wrote.
 func ReadFile(path string) (*Result, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -28,11 +28,25 @@ func ReadFile(path string) (*Result, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the result %s: %w", path, err)
 	}
-	r, err := Read(text)
+	r, err := Read(inPage(text))
 	if err != nil {
 		return nil, fmt.Errorf("%s is not a result that can be used: %w", path, err)
 	}
 	return r, nil
+}
+
+// inPage finds the result that a page made by HTML contains; any other text is
+// returned as it is.
+func inPage(text []byte) []byte {
+	if !bytes.HasPrefix(text, []byte("<!doctype html>")) {
+		return text
+	}
+	_, rest, ok := bytes.Cut(text, []byte(`<script type="application/json" id="result">`))
+	inside, _, end := bytes.Cut(rest, []byte("</script>"))
+	if !ok || !end {
+		return text
+	}
+	return inside
 }
 
 // Read reads a result and checks it (not its signatures: Verify does). What was

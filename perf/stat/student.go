@@ -18,7 +18,10 @@ func MeanDeviation(values []float64) (mean, deviation float64) {
 }
 
 // Interval is what holds a value with the stated confidence.
-type Interval struct{ Low, High float64 }
+type Interval struct {
+	Low  float64 `json:"low"`
+	High float64 `json:"high"`
+}
 
 // Holds reports whether v lies in the interval, its ends included.
 func (i Interval) Holds(v float64) bool { return i.Low <= v && v <= i.High }
