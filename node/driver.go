@@ -125,6 +125,7 @@ type driver struct {
 
 	mu    sync.Mutex
 	modes map[string]string // how each link obtained the program, or why not
+	sids  []dssn.SID        // that have a route
 }
 
 // repair is a change for the log.
@@ -265,6 +266,13 @@ func (d *driver) realise(p *TransitPlan) (whole bool, err error) {
 			return whole, errors.Join(append(errs, err)...)
 		}
 		d.routes = routes
+		sids := make([]dssn.SID, len(routes))
+		for i, r := range routes {
+			sids[i] = dssn.SID(r.SID)
+		}
+		d.mu.Lock()
+		d.sids = sids
+		d.mu.Unlock()
 	}
 	d.prober.Ask(targets)
 	ask := make([]xdp.AskedLink, 0, len(links))
@@ -411,6 +419,24 @@ func (d *driver) verdicts() (map[string]uint64, error) {
 	for i, n := range c {
 		if n > 0 {
 			out[xdp.Verdict(i).String()] = n
+		}
+	}
+	return out, nil
+}
+
+// forwarded counts what was forwarded towards each SID that has a route.
+func (d *driver) forwarded() ([]TransitCount, error) {
+	d.mu.Lock()
+	sids := d.sids
+	d.mu.Unlock()
+	out := make([]TransitCount, 0, len(sids))
+	for _, sid := range sids {
+		n, err := d.transit.Forwarded(uint16(sid))
+		if err != nil {
+			return nil, err
+		}
+		if n.Packets > 0 {
+			out = append(out, TransitCount{sid, n.Packets, n.Bytes})
 		}
 	}
 	return out, nil

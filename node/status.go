@@ -45,6 +45,16 @@ type Status struct {
 	// Transit counts what became of the frames that a transit program in the driver
 	// saw, by name, also under earlier processes; absent where the kernel forwards.
 	Transit map[string]uint64 `json:"transit,omitempty"`
+	// Forwarded counts what that program forwarded towards each node.
+	Forwarded []TransitCount `json:"forwarded,omitempty"`
+}
+
+// TransitCount is the packets, and bytes from the IPv6 header on, that were forwarded
+// towards a node's SID, also under earlier processes.
+type TransitCount struct {
+	SID     dssn.SID `json:"sid"`
+	Packets uint64   `json:"packets"`
+	Bytes   uint64   `json:"bytes"`
 }
 
 // CertificateStatus says how long a node's certificate is good.
@@ -148,6 +158,9 @@ func (n *running) status(ctx context.Context) (*Status, error) {
 	n.mu.Unlock()
 	if n.driver != nil {
 		if s.Transit, err = n.driver.verdicts(); err != nil {
+			return nil, err
+		}
+		if s.Forwarded, err = n.driver.forwarded(); err != nil {
 			return nil, err
 		}
 	}

@@ -194,8 +194,13 @@ func TestTransitInTheDriverOutlivesItsProcess(t *testing.T) {
 		t.Errorf("%d of %d carriers were lost while the hub's program was killed and started twice", sent-received, sent)
 	}
 	eventually(t, "the adopted transit", func() bool { return strings.Contains(hub.status(t).Obtained["transit"], "adopted") })
-	if after := hub.status(t).Transit["forwarded_shifted"]; after-before < sent {
+	status := hub.status(t)
+	if after := status.Transit["forwarded_shifted"]; after-before < sent {
 		t.Errorf("the hub's program forwarded %d carriers of %d: the kernel did the rest", after-before, sent)
+	}
+	e := w.hosts["e"].sid
+	if i := slices.IndexFunc(status.Forwarded, func(c TransitCount) bool { return c.SID == e }); i < 0 || status.Forwarded[i].Packets < sent {
+		t.Errorf("forwarded towards %v: %+v, want at least %d packets", e, status.Forwarded, sent)
 	}
 	s.flows(t, 100)
 

@@ -32,12 +32,31 @@ func RemoveTransit(dir string) error {
 	// Attachments first: no frame shall meet half a set of tables.
 	for _, links := range []bool{true, false} {
 		for _, e := range entries {
-			if strings.HasPrefix(e.Name(), linkPrefix) == links {
-				errs = append(errs, os.Remove(filepath.Join(dir, e.Name())))
+			if strings.HasPrefix(e.Name(), linkPrefix) != links {
+				continue
 			}
+			path := filepath.Join(dir, e.Name())
+			if links {
+				errs = append(errs, detachPinned(path))
+			}
+			errs = append(errs, os.Remove(path))
 		}
 	}
 	return errors.Join(append(errs, os.Remove(dir))...)
+}
+
+// detachPinned takes a program off its interface now; unpinning alone would do so a
+// moment later. One whose interface is gone is off already.
+func detachPinned(path string) error {
+	l, err := link.LoadPinnedLink(path, nil)
+	if err != nil {
+		return explain("ending "+path, err)
+	}
+	defer l.Close()
+	if err := l.Detach(); err != nil && !errors.Is(err, syscall.ENOLINK) && !errors.Is(err, ebpf.ErrNotSupported) {
+		return explain("ending "+path, err)
+	}
+	return nil
 }
 
 const linkPrefix = "link-"

@@ -257,6 +257,15 @@ func printNodeStatus(w io.Writer, s node.Status) error {
 			row("%s\t%s\t%s\t%s", l.Interface, dash(l.Neighbour), upDown(l.Up), moment(l.Since))
 		}
 	})
+	if err == nil && len(s.Forwarded) > 0 {
+		fmt.Fprintln(w)
+		err = table(w, func(row func(string, ...any)) {
+			row("FORWARDED TO\tPACKETS\tBYTES")
+			for _, f := range s.Forwarded {
+				row("SID %s\t%d\t%s", f.SID, f.Packets, dssn.ByteCount(f.Bytes))
+			}
+		})
+	}
 	if err != nil || len(s.Peers) == 0 {
 		return err
 	}
