@@ -98,13 +98,14 @@ type foundPath struct {
 }
 
 // priceOut finds columns that are cheaper than those in play by more than tolerance, and
-// every demand's distance.
-func (c *climb) priceOut(tolerance float64) (found []foundPath) {
+// gain more than crumb in all, and every demand's distance.
+func (c *climb) priceOut(tolerance, crumb float64) (found []foundPath) {
 	worth := c.worths()
 	per, off := make([][]foundPath, len(c.trees)), make([]int, len(c.trees))
 	c.cheapest(c.price, true, func(worker int, d int32, price float64, walk func() []int32) {
 		c.dist[d] = price
-		if walk == nil || price >= worth[c.cols.classOf[d]]-tolerance {
+		gain := worth[c.cols.classOf[d]] - price
+		if walk == nil || gain <= tolerance || gain*c.amount(d, c.level) <= crumb {
 			return
 		}
 		if path := walk(); c.onFace(d, path) {
@@ -220,7 +221,7 @@ func (c *climb) cut() float64 {
 
 // priceWithPast prices out at the raw prices plus that multiple of the past ones which
 // keeps everybody off the ways they exclude, and no larger: the multiple costs digits.
-func (c *climb) priceWithPast(raw []float64, tolerance float64) (columns int, bound float64) {
+func (c *climb) priceWithPast(raw []float64, tolerance, crumb float64) (columns int, bound float64) {
 	top := 0.0
 	for _, y := range raw {
 		top = math.Max(top, math.Abs(y))
@@ -241,7 +242,7 @@ func (c *climb) priceWithPast(raw []float64, tolerance float64) (columns int, bo
 				c.price[l] = math.Max(0, raw[l]+factor*y)
 			}
 		}
-		found := c.priceOut(tolerance)
+		found := c.priceOut(tolerance, crumb)
 		if c.off == 0 || factor > 1e9*top {
 			bound = c.cut()
 			c.join(found)

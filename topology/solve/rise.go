@@ -26,7 +26,9 @@ func (c *climb) rise() bool {
 	c.resetRows()
 	clear(c.price)
 	clear(c.priced)
-	aim, gap, safe := 1e-2, 1.0, c.level
+	aim, gap, safe, crumbs := 1e-2, 1.0, c.level, 1.0
+	// Columns are left alone that together gain less than crumbs times the gap, for as
+	// long as others help.
 	for range riseLimit {
 		if c.o.Stop != nil && c.o.Stop() {
 			break
@@ -60,7 +62,7 @@ func (c *climb) rise() bool {
 		raw := slices.Clone(c.price)
 		c.found = c.flows() // before new columns mix the classes
 		c.loadOf(c.found)
-		columns, bound := c.priceWithPast(raw, math.Max(1e-9, 0.1*aim))
+		columns, bound := c.priceWithPast(raw, math.Max(1e-9, 0.1*aim), crumbs*gap*m.speed*c.level/float64(len(c.speed)))
 		c.bound = bound
 		gap = math.Min(1, math.Abs(bound-c.level)/c.level)
 		rows := c.tighten(1 + 1e-9 + 0.1*aim)
@@ -72,6 +74,8 @@ func (c *climb) rise() bool {
 			return true
 		}
 		switch {
+		case rows == 0 && columns == 0 && gap > 30*aim && crumbs > 1e-4 && c.level < 0.99*c.top:
+			crumbs *= 0.1 // the gap is not the central path's: columns are missing
 		case rows == 0 && columns == 0:
 			if gap > 1e-4 && !(c.level > c.top*(1-1e-2)) {
 				aim = math.Max(finalMu, math.Min(0.1*aim, 1e-3*gap))
