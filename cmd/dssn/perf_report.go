@@ -15,7 +15,7 @@ import (
 
 	"dssn"
 	"dssn/content"
-	results "dssn/perf/report"
+	perfreport "dssn/perf/report"
 )
 
 func perfReportCommand() *cobra.Command {
@@ -29,14 +29,14 @@ against rate, the settings, the machines, the exact command, the tester's own li
 and the result itself, which compare and verify read out of the page too.`,
 		Args: exactly("RESULT.json"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			r, err := results.ReadFile(args[0])
+			r, err := perfreport.ReadFile(args[0])
 			if err != nil {
 				return err
 			}
 			if path == "" {
 				return emit(cmd, r, r.Print)
 			}
-			return writeTo(cmd, path, func(w io.Writer) error { return results.HTML(w, r) })
+			return writeTo(cmd, path, func(w io.Writer) error { return perfreport.HTML(w, r) })
 		},
 	}
 	c.Flags().StringVarP(&path, "output", "o", "", "HTML `file` to write; - is standard output")
@@ -74,15 +74,15 @@ difference is better or worse only where its interval does not hold zero. What
 else differs between the two, such as the machine, is listed.`,
 		Args: exactly("A.json", "B.json"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			a, err := results.ReadFile(args[0])
+			a, err := perfreport.ReadFile(args[0])
 			if err != nil {
 				return err
 			}
-			b, err := results.ReadFile(args[1])
+			b, err := perfreport.ReadFile(args[1])
 			if err != nil {
 				return err
 			}
-			k, err := results.Compare(filepath.Base(args[0]), a, filepath.Base(args[1]), b, confidence)
+			k, err := perfreport.Compare(filepath.Base(args[0]), a, filepath.Base(args[1]), b, confidence)
 			if err != nil {
 				return usageError{err}
 			}
@@ -126,11 +126,11 @@ one is given (it certifies its node's key), or you do with --key ROLE=BASE64.`,
 				}
 				want[role] = key
 			}
-			r, err := results.ReadFile(args[0])
+			r, err := perfreport.ReadFile(args[0])
 			if err != nil {
 				return err
 			}
-			if err := r.Verify(); errors.Is(err, results.ErrUnsigned) {
+			if err := r.Verify(); errors.Is(err, perfreport.ErrUnsigned) {
 				return fmt.Errorf("%s proves nothing: %w; ask both ends to sign", args[0], err)
 			} else if err != nil {
 				return fmt.Errorf("%s proves nothing: %w", args[0], err)

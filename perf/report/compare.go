@@ -210,7 +210,7 @@ func compareMetric(a, b Metric, confidence float64) Compared {
 	}
 	d, p, ok := stat.Welch(a.Samples, b.Samples, confidence)
 	if !ok {
-		c.Judgement, c.Why = TooFew, "each side needs at least two samples for an interval"
+		c.Judgement = TooFew
 		return c
 	}
 	c.P = p

@@ -44,7 +44,7 @@ func judged(j Judgement) cell {
 func (c *Comparison) figures() section {
 	s := section{Title: "Figures", Note: "The change is that of B against A; where its interval holds zero, nothing is shown."}
 	g := grid{}
-	g.head("", "A", "B", "difference B − A", "change")
+	g.head("", "A", "n", "B", "n", "change")
 	g.Head = append(g.Head, text("judgement"))
 	for _, list := range [][]Compared{c.Metrics, c.Counts} {
 		for _, m := range list {
@@ -52,12 +52,18 @@ func (c *Comparison) figures() section {
 			if m.Why != "" {
 				j.Text += ": " + m.Why
 			}
-			g.row(text(m.Name), number(fmt.Sprintf("%s (n %d)", m.Values[0].show(m.Unit), m.Values[0].N)), number(fmt.Sprintf("%s (n %d)", m.Values[1].show(m.Unit), m.Values[1].N)),
-				number(showInterval(m.Unit, m.Difference)), number(showChange(m.Change)), j)
+			change := showChange(m.Change)
+			if m.Change == nil {
+				change = showInterval(m.Unit, m.Difference)
+			}
+			g.row(text(m.Name), number(m.Values[0].show(m.Unit)), number(fmt.Sprint(m.Values[0].N)), number(m.Values[1].show(m.Unit)), number(fmt.Sprint(m.Values[1].N)), number(change), j)
 		}
 	}
 	if g.Rows != nil {
 		s.Tables = append(s.Tables, g)
+	}
+	if c.tooFew() {
+		s.Note += " Too few samples: " + fewNote + "."
 	}
 	return s
 }

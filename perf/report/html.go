@@ -125,11 +125,14 @@ func figures(r *Result) section {
 			for _, v := range m.Samples {
 				lo, hi = min(lo, v), max(hi, v)
 			}
-			interval := "–"
+			interval, spread := "–", "–"
+			if len(m.Samples) > 1 {
+				spread = m.Unit.Show(sd)
+			}
 			if i, ok := stat.MeanInterval(m.Samples, shownConfidence); ok {
 				interval = showInterval(m.Unit, &i)
 			}
-			g.row(text(m.Name), number(m.Unit.Show(mean)), number(m.Unit.Show(sd)), number(interval), number(m.Unit.Show(lo)), number(m.Unit.Show(hi)), number(fmt.Sprint(len(m.Samples))))
+			g.row(text(m.Name), number(m.Unit.Show(mean)), number(spread), number(interval), number(m.Unit.Show(lo)), number(m.Unit.Show(hi)), number(fmt.Sprint(len(m.Samples))))
 		}
 		s.Tables = append(s.Tables, g)
 	}

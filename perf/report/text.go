@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -29,10 +30,26 @@ func showChange(i *stat.Interval) string {
 }
 
 func (e Estimate) show(u Unit) string {
-	if e.Deviation > 0 {
-		return fmt.Sprintf("%s ± %s", u.Show(e.Value), u.Show(e.Deviation))
+	value := u.Show(e.Value)
+	if e.Deviation == 0 {
+		return value
 	}
-	return u.Show(e.Value)
+	// "2.3 ± 0.1 Gbit/s" where both have the same multiple.
+	spread := u.Show(e.Deviation)
+	if i, j := strings.LastIndexByte(value, ' '), strings.LastIndexByte(spread, ' '); i > 0 && j > 0 && value[i:] == spread[j:] {
+		value = value[:i]
+	}
+	return value + " ± " + spread
+}
+
+// fewNote explains TooFew.
+const fewNote = "an interval needs at least two repetitions on each side, and for a percentile enough values beyond it"
+
+func (c *Comparison) tooFew() bool {
+	few := func(m Compared) bool { return m.Judgement == TooFew }
+	return slices.ContainsFunc(c.Metrics, few) || slices.ContainsFunc(c.Distributions, func(d ComparedPoints) bool {
+		return slices.ContainsFunc(d.Points, func(p ComparedPoint) bool { return p.Judgement == TooFew })
+	})
 }
 
 // Print writes the comparison as text.
@@ -67,6 +84,9 @@ func (c *Comparison) Print(w io.Writer) error {
 	}
 	if err := t.Flush(); err != nil {
 		return err
+	}
+	if c.tooFew() {
+		fmt.Fprintf(w, "%s: %s\n", TooFew, fewNote)
 	}
 	for i, list := range [][]string{c.OnlyA, c.OnlyB} {
 		if len(list) > 0 {
