@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -21,6 +22,7 @@ import (
 	"connectrpc.com/connect"
 
 	"dssn"
+	"dssn/controller/bgp"
 	"dssn/controller/core"
 	"dssn/controller/evidence"
 	"dssn/controller/journal"
@@ -49,9 +51,13 @@ type Options struct {
 	Block    netip.Prefix // locators; zero means dssn.LabBlock
 	Operator netip.Prefix // identifiers; zero means LabOperator
 	// Tariff is the path of a tariff file; empty means the standard one.
-	Tariff  string
-	Version string
-	Logger  *slog.Logger // nil means slog.Default
+	Tariff string
+	// BGP is the path of a dssn-bgp/1 file; empty means that the domain speaks to
+	// no other. BGPCommand makes the speaker's process, which calls bgp.Serve.
+	BGP        string
+	BGPCommand func() *exec.Cmd
+	Version    string
+	Logger     *slog.Logger // nil means slog.Default
 	// Ready, if set, is called once everything answers, with the URLs that nodes
 	// can join at.
 	Ready func(urls []string)
@@ -69,7 +75,8 @@ type Controller struct {
 	tariff   ledger.Tariff
 	version  string
 	urls     []string
-	stopping chan struct{} // closed when shutdown begins
+	domain   *bgp.Supervisor // nil where no BGP is spoken
+	stopping chan struct{}   // closed when shutdown begins
 
 	strangers strangers
 }
@@ -81,6 +88,10 @@ type Core = core.Core
 // it could not start or can no longer make anything durable.
 func Run(ctx context.Context, o Options) (err error) {
 	o.defaults()
+	neighbours, err := o.neighbours()
+	if err != nil {
+		return err
+	}
 	if err := os.MkdirAll(o.State, 0o700); err != nil {
 		return fmt.Errorf("make the state directory: %w", err)
 	}
@@ -93,6 +104,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
+	c.domain = neighbours
 	return c.serve(ctx, &o)
 }
 
@@ -217,6 +229,10 @@ func (c *Controller) serve(ctx context.Context, o *Options) error {
 	if err != nil {
 		closeAll(listeners)
 		return err
+	}
+	if c.domain != nil {
+		stopSpeaking := c.speak(ctx)
+		defer stopSpeaking()
 	}
 	remote := c.server(c.remoteHandler())
 	operator := c.server(c.localHandler())

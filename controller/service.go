@@ -185,7 +185,14 @@ func (s service) Dataset(_ context.Context, _ northbound.WhoAmI, id dssn.DataID)
 }
 
 func (s service) Resolve(_ context.Context, by northbound.WhoAmI, id dssn.DataID) (northbound.Resolution, error) {
-	return ask(s, func(c *core.Core) (northbound.Resolution, error) { return c.Resolve(by, id) })
+	r, err := ask(s, func(c *core.Core) (northbound.Resolution, error) { return c.Resolve(by, id) })
+	var p *northbound.Problem
+	if errors.As(err, &p) && p.Status == http.StatusNotFound {
+		if where := s.elsewhere(id); where != "" {
+			err = northbound.NewProblem(string(core.Unknown), http.StatusNotFound, "%s", where)
+		}
+	}
+	return r, err
 }
 
 func (s service) Grant(ctx context.Context, by northbound.WhoAmI, q northbound.GrantRequest) (northbound.Grant, error) {
@@ -353,6 +360,10 @@ func (s service) Status(_ context.Context, by northbound.WhoAmI) (northbound.Sta
 		st.Journal, _ = s.engine.journal.Head()
 		if by.Operator {
 			st.StateHash = c.Hash()
+			if s.domain != nil {
+				v := s.domain.State()
+				st.BGP = &v
+			}
 		}
 		for i := range st.Nodes {
 			s.enliven(c, &st.Nodes[i])

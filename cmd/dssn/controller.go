@@ -3,6 +3,8 @@ package main
 import (
 	"log/slog"
 	"net/netip"
+	"os"
+	"os/exec"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -15,7 +17,7 @@ func controllerCommand() *cobra.Command {
 	return group(&cobra.Command{
 		Use:   "controller",
 		Short: "Run the controller of a network",
-	}, controllerRunCommand())
+	}, controllerRunCommand(), controllerBGPCommand())
 }
 
 func controllerRunCommand() *cobra.Command {
@@ -43,6 +45,13 @@ killed at any moment without loss of what was acknowledged; nodes go on without 
 			o.State = stateDir(cmd, defaultControllerState)
 			o.Version = thisVersion().Version
 			o.Logger = logger(cmd)
+			o.BGPCommand = func() *exec.Cmd {
+				program, err := os.Executable()
+				if err != nil {
+					program = os.Args[0]
+				}
+				return exec.Command(program, "controller", "bgp", "run")
+			}
 			o.Ready = func(urls []string) { o.Logger.Info("ready", "urls", strings.Join(urls, " ")) }
 			return controller.Run(cmd.Context(), o)
 		},
@@ -50,6 +59,7 @@ killed at any moment without loss of what was acknowledged; nodes go on without 
 	f := cmd.Flags()
 	f.StringVar(&o.Topology, "topology", "", "te-topology/1 `file` of the backbone; may be left out once the state knows one")
 	f.StringVar(&o.Tariff, "tariff", "", "tariff `file` (default: the standard tariff)")
+	f.StringVar(&o.BGP, "bgp", "", "dssn-bgp/1 `file`: announce the identifiers' regions to other domains (default: speak to none)")
 	f.StringSliceVar(&o.Listen, "listen", []string{"[::]:8443"}, "`address` to answer nodes and programs at, with TLS")
 	f.StringVar(&block, "block", dssn.LabBlock.String(), "locator `block` of the network's SIDs")
 	f.StringVar(&operator, "operator", "3fff:d55::/32", "the operator's `prefix`, from which institutions get their /64")

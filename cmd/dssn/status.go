@@ -78,6 +78,12 @@ func printStatus(w io.Writer, s northbound.Status) error {
 	if err != nil {
 		return err
 	}
+	if s.BGP != nil {
+		fmt.Fprintln(w)
+		if err := printBGP(w, s.BGP); err != nil {
+			return err
+		}
+	}
 	for _, n := range s.Nodes {
 		for _, p := range n.Paths {
 			if p.InUse {

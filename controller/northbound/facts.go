@@ -188,6 +188,9 @@ type Status struct {
 	Datasets     int           `json:"datasets"`
 	Grants       int           `json:"grants"`
 	Reservations int           `json:"reservations"` // not terminated, implicit ones included
+	// BGP is how the domain stands with its neighbours; only the operator sees it,
+	// and only where it is configured.
+	BGP *BGP `json:"bgp,omitempty"`
 }
 
 // Event is something that happened and why: the answer to "why did my rate or
