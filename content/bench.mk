@@ -1,4 +1,4 @@
 .PHONY: bench-content
 
 bench-content: ## verify and publish in GB/s
-	$(GO) test ./content -run '^$$' -bench . -benchtime 1s
+	$(BENCH) content -title "Content trees: verify and publish" -- $(GO) test ./content -run '^$$' -bench . -benchtime 1s

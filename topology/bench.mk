@@ -12,20 +12,20 @@ bench-topology: bench-topology-200 bench-topology-kdl bench-topology-large
 
 # up to 200 nodes: cold, after a failure, after a change, with the linear program
 bench-topology-200: $(BENCH_TOPOLOGIES:%=$(BENCH_TOPOLOGY_DIR)/%.json)
-	$(TOPOLOGY_BENCH) -tasks flow,lambda,maxmin,failure,change -lp-limit $(BENCH_TOPOLOGY_LP) $^
+	$(BENCH) topology-200 -title "Solver on networks of up to 200 nodes, beside a linear program" -- $(TOPOLOGY_BENCH) -tasks flow,lambda,maxmin,failure,change -lp-limit $(BENCH_TOPOLOGY_LP) $^
 
 # 754 nodes, 567,762 demands, and admission on its map
 bench-topology-kdl: $(BENCH_TOPOLOGY_DIR)/Kdl.json
-	$(TOPOLOGY_BENCH) -tasks flow,lambda,maxmin,failure,change,admit -gap 0.001 -failures 8 $^
+	$(BENCH) topology-kdl -title "Solver and admission on Kdl, 754 nodes" -- $(TOPOLOGY_BENCH) -tasks flow,lambda,maxmin,failure,change,admit -gap 0.001 -failures 8 $^
 
 # made-up national networks: 1,000 nodes with 999,000 demands, 5,000 with 300,000
 bench-topology-large: $(BENCH_TOPOLOGY_DIR)/1000.json $(BENCH_TOPOLOGY_DIR)/5000.json
-	$(TOPOLOGY_BENCH) -tasks flow,lambda -gap 0.01 $(BENCH_TOPOLOGY_DIR)/1000.json
-	$(TOPOLOGY_BENCH) -tasks flow,lambda -gap 0.02 -limit 60s $(BENCH_TOPOLOGY_DIR)/5000.json
+	$(BENCH) topology-1000 -title "Solver on 1,000 nodes" -- $(TOPOLOGY_BENCH) -tasks flow,lambda -gap 0.01 $(BENCH_TOPOLOGY_DIR)/1000.json
+	$(BENCH) topology-5000 -title "Solver on 5,000 nodes" -- $(TOPOLOGY_BENCH) -tasks flow,lambda -gap 0.02 -limit 60s $(BENCH_TOPOLOGY_DIR)/5000.json
 
 # a day of failures, repairs and changes on Kdl, every answer verified
 bench-topology-day: $(BENCH_TOPOLOGY_DIR)/Kdl.json
-	$(TOPOLOGY_BENCH) -tasks day -events 200 $^
+	$(BENCH) topology-day -title "A day of failures and changes on Kdl" -- $(TOPOLOGY_BENCH) -tasks day -events 200 $^
 
 # every development topology, every objective, judged by the verifier of ../shared/te
 judge-topology: $(ALL_TOPOLOGIES:%=$(BENCH_TOPOLOGY_DIR)/%.json) $(BENCH_TOPOLOGY_DIR)/Kdl.json

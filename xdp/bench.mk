@@ -1,4 +1,4 @@
 # Included by the Makefile: the tables of the room xdp, all rows in one run.
 .PHONY: bench-xdp
 bench-xdp: ## AF_XDP beside C and DPDK, transit beside the kernel (root, gcc, libxdp-dev, dpdk-dev, ethtool)
-	$(GO) test -run '^$$' -bench 'AFXDP|Transit|Repair' -benchtime 1x -timeout 30m ./xdp/bench
+	$(BENCH) xdp -title "AF_XDP and transit, beside C, DPDK and the kernel" -- $(GO) test -run '^$$' -bench 'AFXDP|Transit|Repair' -benchtime 1x -timeout 30m ./xdp/bench

@@ -70,7 +70,10 @@ func metricOf(name, unit string, v float64) report.Metric {
 		}
 		return report.Metric{Name: name + " (" + amount + "/op)", Unit: k.unit, Better: k.better, Samples: []float64{v}}
 	}
-	label := strings.TrimSpace(what + " per " + per)
+	label := what
+	if per != "" {
+		label = strings.TrimSpace(what + " per " + per)
+	}
 	return report.Metric{Name: name + " (" + label + ")", Unit: k.unit, Better: k.better, Samples: []float64{v * k.times}}
 }
 
