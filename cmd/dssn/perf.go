@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"strconv"
 	"strings"
@@ -99,7 +100,9 @@ func iperfClientCommand() *cobra.Command {
 		parallel, mss, tos, burst                     int
 		bytes, blocks, length, window, bitrate        string
 		reverse, bidir, udp, zero, noDelay, four, six bool
-		timeout                                       int
+		timeout, cport, pacing                        int
+		dscp, fqRate, format                          string
+		output, fragment, repeating, verbose, ignored bool
 	}
 	c := &cobra.Command{
 		Use:   "client HOST",
@@ -154,11 +157,45 @@ func iperfClientCommand() *cobra.Command {
 				p.Bandwidth = iperf.DefaultUDPRate
 			}
 			if o.bitrate != "" {
-				rate, err := dssn.ParseBandwidth(o.bitrate)
-				if err != nil || rate > 1<<62 {
-					return usagef("--bitrate: %v", fmt.Errorf("%q is not a bit rate: write for example 200M, or 0 for all there is", o.bitrate))
+				rate, burst, bursts := strings.Cut(o.bitrate, "/")
+				var err error
+				if p.Bandwidth, err = iperfRate("bitrate", rate); err != nil {
+					return err
 				}
-				p.Bandwidth = iperf.Integer(rate)
+				if bursts {
+					n, err := strconv.Atoi(burst)
+					if err != nil || n < 1 || n > 1000 {
+						return usagef("--bitrate %s: a burst of %q datagrams is out of range: use 1 to 1000", o.bitrate, burst)
+					}
+					p.Burst = iperf.Integer(n)
+				}
+			}
+			if o.fqRate != "" {
+				var err error
+				if p.FQRate, err = iperfRate("fq-rate", o.fqRate); err != nil {
+					return err
+				}
+			}
+			if o.dscp != "" {
+				if cmd.Flags().Changed("tos") {
+					return usagef("--tos and --dscp exclude each other: give one of them")
+				}
+				v, err := parseDSCP(o.dscp)
+				if err != nil {
+					return err
+				}
+				p.TOS = iperf.Integer(v << 2)
+			}
+			if o.cport < 0 || o.cport > 65535 {
+				return usagef("--cport %d is out of range: use 1 to 65535", o.cport)
+			}
+			k.Port0, p.PacingTimer = o.cport, iperf.Integer(o.pacing)
+			p.DontFragment, p.Repeating = iperf.Flag(o.fragment), iperf.Flag(o.repeating)
+			if o.output {
+				p.ServerOutput = 1
+			}
+			if len(o.format) > 1 || strings.Trim(o.format, "kmgtKMGT") != "" {
+				return usagef("--format %q is not known: use one of k, m, g, t (bits) or K, M, G, T (bytes)", o.format)
 			}
 			check := *p
 			if check.Len == 0 {
@@ -176,8 +213,14 @@ func iperfClientCommand() *cobra.Command {
 			}
 			k.ConnectTimeout = time.Duration(o.timeout) * time.Millisecond
 			out := cmd.OutOrStdout()
+			rateFormat = o.format
 			if !asJSON(cmd) {
-				k.OnStart = func(r iperf.ReportStart) { iperfHead(out, r) }
+				k.OnStart = func(r iperf.ReportStart) {
+					if o.verbose {
+						fmt.Fprintf(out, "%s\n%s\ncookie %s, %s, blocks of %d bytes, %d streams\n", r.Version, r.SystemInfo, r.Cookie, r.TestStart.Protocol, r.TestStart.BlkSize, r.TestStart.NumStreams)
+					}
+					iperfHead(out, r)
+				}
 				k.OnInterval = func(i iperf.ReportInterval) { iperfInterval(out, i) }
 			}
 			r, err := k.Run(cmd.Context())
@@ -200,7 +243,19 @@ func iperfClientCommand() *cobra.Command {
 	f.BoolVarP(&o.reverse, "reverse", "R", false, "the server sends")
 	f.BoolVar(&o.bidir, "bidir", false, "both ends send")
 	f.BoolVarP(&o.udp, "udp", "u", false, "UDP instead of TCP")
-	f.StringVarP(&o.bitrate, "bitrate", "b", "", "bits per second and stream (1M for UDP, all there is for TCP; 0 for all there is)")
+	f.StringVarP(&o.bitrate, "bitrate", "b", "", "bits per second and stream (1M for UDP, all there is for TCP; 0 for all there is), and /`datagrams` of a burst")
+	f.StringVar(&o.fqRate, "fq-rate", "", "bits per second and stream, kept by the kernel (fq)")
+	f.IntVar(&o.pacing, "pacing-timer", 1000, "`microseconds`; told to the server, our own pacing is finer")
+	f.StringVar(&o.dscp, "dscp", "", "IP DSCP, as a `value` or a name such as ef, af41, cs5")
+	f.IntVar(&o.cport, "cport", 0, "local `port` of the first data stream")
+	f.BoolVar(&o.output, "get-server-output", false, "also bring what the server printed")
+	f.StringVar(&k.Params.ExtraData, "extra-data", "", "`text` that the report carries")
+	f.BoolVar(&o.fragment, "dont-fragment", false, "IPv4 don't-fragment for UDP")
+	f.BoolVar(&o.repeating, "repeating-payload", false, "a payload that repeats itself (always so)")
+	f.BoolVar(&o.ignored, "udp-counters-64bit", false, "64-bit datagram counters (always so)")
+	f.BoolVar(&o.ignored, "forceflush", false, "print each line at once (always so)")
+	f.StringVarP(&o.format, "format", "f", "", "`unit` of rates: k, m, g, t for bits, K, M, G, T for bytes")
+	f.BoolVarP(&o.verbose, "verbose", "V", false, "also say who tests how")
 	f.IntVar(&o.burst, "burst", 0, "most `datagrams` handed to the kernel at a time")
 	f.StringVarP(&o.window, "window", "w", "", "socket buffer in `bytes`")
 	f.IntVarP(&o.mss, "set-mss", "M", 0, "largest TCP segment in `bytes`")
@@ -233,6 +288,36 @@ func seconds(name string, v float64) (time.Duration, error) {
 		return 0, usagef("--%s %g is out of range: use 0.1 to 60 seconds", name, v)
 	}
 	return time.Duration(v * float64(time.Second)), nil
+}
+
+func iperfRate(option, s string) (iperf.Integer, error) {
+	rate, err := dssn.ParseBandwidth(s)
+	if err != nil || rate > 1<<62 {
+		return 0, usagef("--%s: %q is not a bit rate: write for example 200M, or 0 for all there is", option, s)
+	}
+	return iperf.Integer(rate), nil
+}
+
+// parseDSCP reads a number or one of the names of RFC 4594.
+func parseDSCP(s string) (int, error) {
+	t := strings.ToLower(s)
+	if v, err := strconv.ParseInt(t, 0, 0); err == nil && v >= 0 && v < 64 {
+		return int(v), nil
+	}
+	var class, drop int
+	switch n, _ := fmt.Sscanf(t, "af%1d%1d", &class, &drop); {
+	case t == "ef":
+		return 46, nil
+	case t == "va":
+		return 44, nil
+	case t == "le":
+		return 1, nil
+	case n == 2 && len(t) == 4 && class >= 1 && class <= 4 && drop >= 1 && drop <= 3:
+		return 8*class + 2*drop, nil
+	case len(t) == 3 && t[:2] == "cs" && t[2] >= '0' && t[2] <= '7':
+		return 8 * int(t[2]-'0'), nil
+	}
+	return 0, usagef("--dscp %q is not a DSCP: write 0 to 63, ef, va, le, cs0 to cs7 or af11 to af43", s)
 }
 
 // iperfBytes reads a number with iperf3's binary suffixes.
@@ -290,6 +375,9 @@ func iperfEnd(w io.Writer, r *iperf.Report) {
 			iperfLine(w, "REV", *r.End.SumReceivedReverse, "receiver")
 		}
 	}
+	if r.ServerOutput != "" {
+		fmt.Fprintf(w, "the server printed:\n%s", r.ServerOutput)
+	}
 	fmt.Fprintf(w, "processor: here %.1f %%, there %.1f %%\n", r.End.CPU.HostTotal, r.End.CPU.RemoteTotal)
 	if c := r.End.CPUSecondsPerGB; c != nil {
 		fmt.Fprintf(w, "processor seconds per GB: here %.3f, there %.3f, both %.3f\n", c.Host, c.Remote, c.Both)
@@ -321,8 +409,19 @@ func iperfLine(w io.Writer, id string, s iperf.Sum, note string) {
 	fmt.Fprintln(w)
 }
 
+// rateFormat is --format's unit of rates; "" chooses one for each.
+var rateFormat string
+
 // bitRate prints three to four digits with a unit: 35.55 Gbit/s.
 func bitRate(v float64) string {
+	if len(rateFormat) == 1 {
+		i := strings.Index("kmgtKMGT", rateFormat)
+		unit, name := math.Pow(1e3, float64(i%4+1)), "bit/s"
+		if i >= 4 {
+			unit, name = 8*math.Pow(1024, float64(i%4+1)), "iByte/s"
+		}
+		return strconv.FormatFloat(v/unit, 'f', 2, 64) + " " + []string{"k", "M", "G", "T", "K", "M", "G", "T"}[i] + name
+	}
 	for _, u := range []struct {
 		size float64
 		name string

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -20,6 +21,7 @@ type Client struct {
 	Host           string // a name, an address, or a data identifier, which is one
 	Port           int
 	Bind           string        // local address; "" for any
+	Port0          int           // local port of the first data stream, the next follow; 0 for any
 	Family         string        // "tcp4", "tcp6" or "tcp" for either
 	ConnectTimeout time.Duration // 0 for 10 s
 	Interval       time.Duration // of progress; 0 for 1 s
@@ -38,7 +40,7 @@ func (c *Client) Run(ctx context.Context) (*Report, error) {
 	if c.Interval == 0 {
 		c.Interval = time.Second
 	}
-	control, err := c.dial(ctx)
+	control, err := c.dial(ctx, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -195,15 +197,20 @@ func segmentSize(conn net.Conn) int {
 	return mss
 }
 
-// dial opens a TCP connection to the server.
-func (c *Client) dial(ctx context.Context) (net.Conn, error) {
-	d := net.Dialer{Timeout: c.ConnectTimeout}
+// dial opens a TCP connection to the server, from a local port if it is not 0.
+func (c *Client) dial(ctx context.Context, port int) (net.Conn, error) {
+	d := net.Dialer{Timeout: c.ConnectTimeout, Control: func(_, _ string, raw syscall.RawConn) error {
+		return raw.Control(func(fd uintptr) { freeBind(int(fd)) })
+	}}
+	if port != 0 {
+		d.LocalAddr = &net.TCPAddr{Port: port}
+	}
 	if c.Bind != "" {
 		a, err := netip.ParseAddr(c.Bind)
 		if err != nil {
 			return nil, fmt.Errorf("%q is not a local address: give one that this host has", c.Bind)
 		}
-		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(a, 0))
+		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(a, uint16(port)))
 	}
 	network := c.Family
 	if network == "" {
@@ -227,9 +234,9 @@ func (c *Client) open(ctx context.Context, t *test, control net.Conn, cookie []b
 		t.streams = append(t.streams, s)
 		var err error
 		if s.udp {
-			err = c.openUDP(s, control)
+			err = c.openUDP(s, control, c.localPort(n))
 		} else {
-			err = c.openTCP(ctx, s, cookie)
+			err = c.openTCP(ctx, s, cookie, c.localPort(n))
 		}
 		if err != nil {
 			return fmt.Errorf("open stream %d: %w", s.id, err)
@@ -238,8 +245,16 @@ func (c *Client) open(ctx context.Context, t *test, control net.Conn, cookie []b
 	return nil
 }
 
-func (c *Client) openTCP(ctx context.Context, s *stream, cookie []byte) error {
-	conn, err := c.dial(ctx)
+// localPort is that of the n-th stream.
+func (c *Client) localPort(n int) int {
+	if c.Port0 == 0 {
+		return 0
+	}
+	return c.Port0 + n
+}
+
+func (c *Client) openTCP(ctx context.Context, s *stream, cookie []byte, port int) error {
+	conn, err := c.dial(ctx, port)
 	if err != nil {
 		return err
 	}
@@ -254,7 +269,7 @@ func (c *Client) openTCP(ctx context.Context, s *stream, cookie []byte) error {
 	return tune(s.fd, s.params, s.sends)
 }
 
-func (c *Client) openUDP(s *stream, control net.Conn) error {
+func (c *Client) openUDP(s *stream, control net.Conn, port int) error {
 	remote := control.RemoteAddr().(*net.TCPAddr).AddrPort()
 	remote = netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port())
 	family, sa := sockaddr(remote)
@@ -263,9 +278,10 @@ func (c *Client) openUDP(s *stream, control net.Conn) error {
 		return err
 	}
 	s.fd = fd
-	if c.Bind != "" {
+	if c.Bind != "" || port != 0 {
+		freeBind(fd)
 		local := control.LocalAddr().(*net.TCPAddr).AddrPort()
-		_, lsa := sockaddr(netip.AddrPortFrom(local.Addr().Unmap(), 0))
+		_, lsa := sockaddr(netip.AddrPortFrom(local.Addr().Unmap(), uint16(port)))
 		if err := unix.Bind(fd, lsa); err != nil {
 			return err
 		}

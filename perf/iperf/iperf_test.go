@@ -92,6 +92,8 @@ var shapes = []shape{
 	{"UDP at 100 Mbit/s", []string{"-u", "-b", "100M", "-l", "1400"}, Params{UDP: true, Bandwidth: 100e6, Len: 1400}},
 	{"UDP of two streams", []string{"-u", "-b", "50M", "-P", "2", "-l", "1400"}, Params{UDP: true, Bandwidth: 50e6, Parallel: 2, Len: 1400}},
 	{"UDP reversed", []string{"-u", "-b", "100M", "-R", "-l", "1400"}, Params{UDP: true, Bandwidth: 100e6, Reverse: true, Len: 1400}},
+	{"TCP with what the server printed", []string{"--get-server-output", "--dscp", "ef"}, Params{TCP: true, ServerOutput: 1, TOS: 46 << 2}},
+	{"UDP not to be fragmented, in bursts", []string{"-u", "-b", "50M/8", "-l", "1400", "--dont-fragment"}, Params{UDP: true, Bandwidth: 50e6, Burst: 8, Len: 1400, DontFragment: true}},
 	{"UDP both ways", []string{"-u", "-b", "50M", "--bidir", "-l", "1400"}, Params{UDP: true, Bandwidth: 50e6, Bidirectional: true, Len: 1400}},
 }
 
@@ -134,6 +136,9 @@ func (s shape) check(t *testing.T, r *Report) {
 	}
 	if want := int(max(p.Parallel, 1)); !p.Bidirectional && len(r.End.Streams) != want {
 		t.Errorf("%d streams, want %d", len(r.End.Streams), want)
+	}
+	if p.ServerOutput != 0 && r.ServerOutput == "" {
+		t.Error("the server's output is missing")
 	}
 	if len(r.Intervals) == 0 && p.Num == 0 && p.BlockCount == 0 {
 		t.Error("no intervals")
@@ -305,4 +310,48 @@ func TestClientSaysWhatIsWrong(t *testing.T) {
 			t.Errorf("got %v, want %q", err, want)
 		}
 	}
+}
+
+// TestStreamsAreNumberedInTheOrderOfTheirConnections says the cookie of the second
+// connection first: the server must still send on the second and not on the first.
+func TestStreamsAreNumberedInTheOrderOfTheirConnections(t *testing.T) {
+	ends := make(chan error, 1)
+	port := serve(t, ends).Port
+	dial := func() net.Conn {
+		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		c.SetDeadline(time.Now().Add(20 * time.Second))
+		return c
+	}
+	control, cookie := dial(), newCookie()
+	control.Write(cookie)
+	if err := expectState(control, StateParamExchange); err != nil {
+		t.Fatal(err)
+	}
+	if err := writeJSON(control, &Params{TCP: true, Bidirectional: true, Parallel: 1, Time: 5, Len: 1000}); err != nil {
+		t.Fatal(err)
+	}
+	if err := expectState(control, StateCreateStreams); err != nil {
+		t.Fatal(err)
+	}
+	first := dial()
+	second := dial()
+	second.Write(cookie)
+	time.Sleep(20 * time.Millisecond) // so that the server has read it before the other's
+	first.Write(cookie)
+	if err := expectState(control, StateTestRunning, StateTestStart); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := io.ReadFull(second, make([]byte, 5000)); err != nil {
+		t.Errorf("%d bytes on the connection that the server sends on: %v", n, err)
+	}
+	first.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	if n, err := first.Read(make([]byte, 1)); n != 0 || err == nil {
+		t.Error("the server sends on the connection that the client sends on")
+	}
+	control.Close()
+	<-ends
 }

@@ -23,6 +23,7 @@ type Params struct {
 	Window        Integer `json:"window,omitempty"`        // socket buffer, bytes
 	Len           Integer `json:"len"`                     // bytes per block or datagram
 	Bandwidth     Integer `json:"bandwidth,omitempty"`     // bits per second per stream; 0 for all there is
+	FQRate        Integer `json:"fqrate,omitempty"`        // bits per second, kept by the kernel (SO_MAX_PACING_RATE)
 	PacingTimer   Integer `json:"pacing_timer"`            // microseconds
 	Burst         Integer `json:"burst,omitempty"`         // blocks
 	TOS           Integer `json:"TOS,omitempty"`
@@ -32,6 +33,8 @@ type Params struct {
 	ServerOutput  Integer `json:"get_server_output,omitempty"`
 	Counters64    Integer `json:"udp_counters_64bit,omitempty"`
 	ZeroCopy      Flag    `json:"zerocopy,omitempty"` // the sender of a stream uses sendfile
+	Repeating     Flag    `json:"repeating_payload,omitempty"`
+	DontFragment  Flag    `json:"dont_fragment,omitempty"`
 	ClientVersion string  `json:"client_version"`
 }
 
@@ -69,7 +72,7 @@ func (p *Params) Validate() error {
 		return fmt.Errorf("datagrams of %d bytes are out of range: use %d to %d", p.Len, MinUDPLen, MaxUDPLen)
 	case p.Window < 0 || p.Window > MaxWindow:
 		return fmt.Errorf("a socket buffer of %d bytes is out of range: use at most %d", p.Window, MaxWindow)
-	case p.Bandwidth < 0:
+	case p.Bandwidth < 0 || p.FQRate < 0:
 		return fmt.Errorf("a bit rate cannot be negative")
 	case p.MSS < 0 || p.MSS > 65535:
 		return fmt.Errorf("a segment size of %d bytes is out of range: use 1 to 65535", p.MSS)

@@ -7,6 +7,8 @@ type Report struct {
 	Intervals []ReportInterval `json:"intervals"`
 	End       ReportEnd        `json:"end"`
 	Error     string           `json:"error,omitempty"`
+	// ServerOutput is what the server printed, if that was asked for.
+	ServerOutput string `json:"server_output_text,omitempty"`
 }
 
 // ReportStart says what was tested and between whom.

@@ -2,6 +2,7 @@ package iperf
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -37,8 +39,15 @@ type Server struct {
 // cookie are handed to it.
 type session struct {
 	cookie []byte
-	data   chan net.Conn
+	data   chan accepted
 	done   chan struct{}
+}
+
+// accepted is a connection and its place in the order of arrival: which stream it
+// is, follows from that, and cookies are read concurrently.
+type accepted struct {
+	net.Conn
+	place uint64
 }
 
 // helloTimeout is how long a new connection may take to say its cookie, and
@@ -73,7 +82,7 @@ func (s *Server) ListenAndServe(ctx context.Context) error {
 	var tests sync.WaitGroup
 	defer tests.Wait()
 	greeting := make(chan struct{}, maxGreeting)
-	for {
+	for place := uint64(0); ; place++ {
 		conn, err := l.Accept()
 		if err != nil {
 			if ctx.Err() != nil {
@@ -94,7 +103,7 @@ func (s *Server) ListenAndServe(ctx context.Context) error {
 		tests.Add(1)
 		go func() {
 			defer tests.Done()
-			served := s.greet(ctx, conn, func() { <-greeting })
+			served := s.greet(ctx, accepted{conn, place}, func() { <-greeting })
 			if served && s.OneOff {
 				cancel()
 			}
@@ -104,7 +113,7 @@ func (s *Server) ListenAndServe(ctx context.Context) error {
 
 // greet reads the cookie and tells a data connection of the running test from a
 // new client. It reports whether a test was served to its end.
-func (s *Server) greet(ctx context.Context, conn net.Conn, greeted func()) bool {
+func (s *Server) greet(ctx context.Context, conn accepted, greeted func()) bool {
 	cookie := make([]byte, cookieBytes)
 	conn.SetReadDeadline(time.Now().Add(helloTimeout))
 	_, err := io.ReadFull(conn, cookie)
@@ -117,7 +126,7 @@ func (s *Server) greet(ctx context.Context, conn net.Conn, greeted func()) bool 
 	s.mu.Lock()
 	running := s.session
 	if running == nil {
-		running = &session{cookie: cookie, data: make(chan net.Conn), done: make(chan struct{})}
+		running = &session{cookie: cookie, data: make(chan accepted), done: make(chan struct{})}
 		s.session = running
 		s.mu.Unlock()
 		report, err := s.serve(ctx, conn, running)
@@ -203,6 +212,9 @@ func (s *Server) serve(ctx context.Context, control net.Conn, own *session) (*Re
 	runErr := t.progress(ctx, ended)
 	haltErr := t.halt()
 	results := t.results()
+	if t.params.ServerOutput != 0 {
+		results.ServerOutput = t.text()
+	}
 	t.close()
 	if runErr != nil {
 		return nil, runErr
@@ -257,6 +269,13 @@ func (s *Server) open(control net.Conn, t *test, own *session) error {
 		return fmt.Errorf("ask for the streams: %w", err)
 	}
 	deadline := time.Now().Add(20 * time.Second)
+	var conns []accepted
+	if !t.params.UDP {
+		var err error
+		if conns, err = own.gather(n, deadline); err != nil {
+			return err
+		}
+	}
 	for i := range n {
 		st := &stream{id: streamID(i), fd: -1, sends: !t.params.clientSends(i), udp: bool(t.params.UDP), params: &t.params,
 			atServer: true, skipCopy: s.SkipReceive}
@@ -281,20 +300,34 @@ func (s *Server) open(control net.Conn, t *test, own *session) error {
 			}
 			continue
 		}
-		select {
-		case conn := <-own.data:
-			st.local, st.remote, st.mss = conn.LocalAddr().String(), conn.RemoteAddr().String(), segmentSize(conn)
-			fd, err := detach(conn.(*net.TCPConn))
-			if err != nil {
-				return fmt.Errorf("stream %d: %w", st.id, err)
-			}
-			st.fd = fd
-			if err := tune(fd, &t.params, st.sends); err != nil {
-				return err
-			}
-		case <-time.After(time.Until(deadline)):
-			return fmt.Errorf("the client opened %d of %d streams in time", i, n)
+		conn := conns[i]
+		st.local, st.remote, st.mss = conn.LocalAddr().String(), conn.RemoteAddr().String(), segmentSize(conn.Conn)
+		fd, err := detach(conn.Conn.(*net.TCPConn))
+		if err != nil {
+			return fmt.Errorf("stream %d: %w", st.id, err)
+		}
+		st.fd = fd
+		if err := tune(fd, &t.params, st.sends); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// gather waits for n data connections and returns them in their order.
+func (own *session) gather(n int, deadline time.Time) ([]accepted, error) {
+	var conns []accepted
+	for len(conns) < n {
+		select {
+		case conn := <-own.data:
+			conns = append(conns, conn)
+		case <-time.After(time.Until(deadline)):
+			for _, c := range conns {
+				c.Close()
+			}
+			return nil, fmt.Errorf("the client opened %d of %d streams in time", len(conns), n)
+		}
+	}
+	slices.SortFunc(conns, func(a, b accepted) int { return cmp.Compare(a.place, b.place) })
+	return conns, nil
 }

@@ -3,6 +3,7 @@ package iperf
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"os"
@@ -148,7 +149,17 @@ func tune(fd int, p *Params, sends bool) error {
 			}
 		}
 	}
+	if p.FQRate > 0 && sends {
+		if err := set("pacing rate", unix.SOL_SOCKET, unix.SO_MAX_PACING_RATE, int(min(p.FQRate/8, math.MaxUint32>>1))); err != nil {
+			return err
+		}
+	}
 	if p.UDP {
+		if p.DontFragment {
+			// Either family's option may be refused by a socket of the other.
+			unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DO)
+			unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_DO)
+		}
 		return nil
 	}
 	if p.NoDelay {
@@ -180,6 +191,7 @@ func udpListener(bind netip.AddrPort) (int, error) {
 		return -1, err
 	}
 	unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+	freeBind(fd)
 	if family == unix.AF_INET6 {
 		unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0)
 	}
@@ -188,6 +200,14 @@ func udpListener(bind netip.AddrPort) (int, error) {
 		return -1, err
 	}
 	return fd, nil
+}
+
+// freeBind lets a socket have an address that is routed to this host without
+// standing on an interface, as a data identifier is at its holder.
+func freeBind(fd int) {
+	// Either family's option may be refused by a socket of the other.
+	unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_FREEBIND, 1)
+	unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_FREEBIND, 1)
 }
 
 func sockaddr(a netip.AddrPort) (family int, sa unix.Sockaddr) {

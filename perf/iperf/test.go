@@ -2,6 +2,7 @@ package iperf
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"os"
 	"strconv"
@@ -232,7 +233,7 @@ func (s *stream) seconds() float64 {
 
 // report puts this end's results and the other's together.
 func (t *test) report(start ReportStart, own Results, other Results, withCost bool) *Report {
-	r := &Report{Start: start, Intervals: t.intervals}
+	r := &Report{Start: start, Intervals: t.intervals, ServerOutput: other.ServerOutput}
 	byID := map[int]StreamResult{}
 	for _, s := range other.Streams {
 		byID[s.ID] = s
@@ -305,6 +306,22 @@ func (t *test) report(start ReportStart, own Results, other Results, withCost bo
 		}
 	}
 	return r
+}
+
+// text is what --get-server-output brings to the client: one line for each
+// interval and stream.
+func (t *test) text() string {
+	var b strings.Builder
+	for _, i := range t.intervals {
+		for _, s := range i.Streams {
+			fmt.Fprintf(&b, "[%3d] %6.2f-%-6.2f sec  %d bytes  %.0f bits/sec", s.Socket, s.Start, s.End, s.Bytes, s.BitsPerSecond)
+			if s.LostPackets != nil && s.Packets != nil {
+				fmt.Fprintf(&b, "  %d/%d lost", *s.LostPackets, *s.Packets)
+			}
+			b.WriteByte('\n')
+		}
+	}
+	return b.String()
 }
 
 // describe fills in what is known before the test runs.
