@@ -24,8 +24,9 @@ import (
 type Steer struct {
 	objects bpf.SteerObjects
 
-	mu    sync.Mutex
-	links map[int]link.Link // by interface index; nil after Close
+	mu    sync.Mutex                     // guards what follows, and entries being changed
+	links map[int]link.Link              // by interface index; nil after Close
+	lanes map[netip.Addr]map[uint16]bool // source ports with a carrier of their own
 }
 
 // SteerOptions chooses what a Steer touches. The zero value is the usual choice.
@@ -62,7 +63,7 @@ func NewSteer(o SteerOptions) (*Steer, error) {
 			return nil, fmt.Errorf("setting up the steering program: %w", err)
 		}
 	}
-	s := &Steer{links: make(map[int]link.Link)}
+	s := &Steer{links: make(map[int]link.Link), lanes: make(map[netip.Addr]map[uint16]bool)}
 	if err := spec.LoadAndAssign(&s.objects, nil); err != nil {
 		return nil, explain("loading the steering program", err)
 	}
@@ -153,6 +154,9 @@ func (s *Steer) SetVia(dst, carrier netip.Addr, ifindex int, nexthop netip.Addr)
 	}
 	key := bpf.SteerSteerKey{}
 	key.Dst.B = dst.As16()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	to.Lanes = s.marked(dst)
 	if err := s.objects.Carriers.Put(&key, &to); err != nil {
 		return fmt.Errorf("steering %s by %s: %w", dst, carrier, err)
 	}

@@ -24,6 +24,14 @@ struct steer_to {
 	 * route to the carrier by that interface decides. */
 	__u32 ifindex;
 	__u32 nexthop[4];
+	/* Not zero: the table of lanes may know better for some source ports. */
+	__u32 lanes;
+};
+
+/* A lane of a tunnel: told from the others by its UDP source port. */
+struct steer_lane {
+	union addr6 dst;
+	__u32 sport; /* as in the header, in the lower 16 bits */
 };
 
 /* One line per outcome; order as in steer.go. */
@@ -40,6 +48,14 @@ struct {
 	TYPE(key, struct steer_key);
 	TYPE(value, struct steer_to);
 } carriers SEC(".maps");
+
+struct {
+	UINT(type, MAP_HASH);
+	UINT(max_entries, 65536);
+	UINT(map_flags, BPF_F_NO_PREALLOC);
+	TYPE(key, struct steer_lane);
+	TYPE(value, union addr6);
+} lanes SEC(".maps");
 
 struct {
 	UINT(type, MAP_PERCPU_ARRAY);
@@ -69,6 +85,7 @@ int steer(struct __sk_buff *skb)
 
 	/* Headers may lie in fragments of a segmentation-offload packet. */
 	if ((void *)(long)skb->data + sizeof(struct ethhdr) + sizeof(struct ip6hdr) + 8 > (void *)(long)skb->data_end &&
+	    bpf_skb_pull_data(skb, sizeof(struct ethhdr) + sizeof(struct ip6hdr) + 8) &&
 	    bpf_skb_pull_data(skb, sizeof(struct ethhdr) + sizeof(struct ip6hdr)))
 		return tally(skb, TOO_SHORT);
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
@@ -93,6 +110,18 @@ int steer(struct __sk_buff *skb)
 	}
 	if (next != IPPROTO_UDP && !steer_all)
 		return tally(skb, NOT_UDP);
+
+	if (to->lanes && ip->next == IPPROTO_UDP) {
+		__u16 *ports = (void *)(ip + 1);
+		if ((void *)(ports + 1) > end)
+			return tally(skb, TOO_SHORT);
+		struct steer_lane key = { .dst = ip->dst, .sport = *ports };
+		union addr6 *carrier = bpf_map_lookup(&lanes, &key);
+		if (carrier) {
+			ip->dst = *carrier;
+			return tally(skb, STEERED);
+		}
+	}
 
 	ip->dst = to->carrier;
 	if (!to->ifindex)

@@ -13,12 +13,20 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type SteerAddr6 struct {
+	_ structs.HostLayout
+	B [16]uint8
+}
+
 type SteerSteerKey struct {
 	_   structs.HostLayout
-	Dst struct {
-		_ structs.HostLayout
-		B [16]uint8
-	}
+	Dst SteerAddr6
+}
+
+type SteerSteerLane struct {
+	_     structs.HostLayout
+	Dst   SteerAddr6
+	Sport uint32
 }
 
 type SteerSteerTally struct {
@@ -29,12 +37,10 @@ type SteerSteerTally struct {
 
 type SteerSteerTo struct {
 	_       structs.HostLayout
-	Carrier struct {
-		_ structs.HostLayout
-		B [16]uint8
-	}
+	Carrier SteerAddr6
 	Ifindex uint32
 	Nexthop [4]uint32
+	Lanes   uint32
 }
 
 // Names of all BPF objects in the ELF.
@@ -42,6 +48,7 @@ type SteerSteerTo struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	SteerMapCarriers = "carriers"
+	SteerMapLanes    = "lanes"
 	SteerMapTallies  = "tallies"
 	SteerProgSteer   = "steer"
 	SteerVarSteerAll = "steer_all"
@@ -97,6 +104,7 @@ type SteerProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type SteerMapSpecs struct {
 	Carriers *ebpf.MapSpec `ebpf:"carriers"`
+	Lanes    *ebpf.MapSpec `ebpf:"lanes"`
 	Tallies  *ebpf.MapSpec `ebpf:"tallies"`
 }
 
@@ -128,12 +136,14 @@ func (o *SteerObjects) Close() error {
 // It can be passed to LoadSteerObjects or ebpf.CollectionSpec.LoadAndAssign.
 type SteerMaps struct {
 	Carriers *ebpf.Map `ebpf:"carriers"`
+	Lanes    *ebpf.Map `ebpf:"lanes"`
 	Tallies  *ebpf.Map `ebpf:"tallies"`
 }
 
 func (m *SteerMaps) Close() error {
 	return _SteerClose(
 		m.Carriers,
+		m.Lanes,
 		m.Tallies,
 	)
 }
