@@ -1,6 +1,10 @@
 package dataplane
 
-import "fmt"
+import (
+	"fmt"
+
+	"dssn"
+)
 
 // Check reports the first thing in t that no engine could carry out: a peer
 // without a key, a key or an allowed prefix given twice, an invalid prefix, a
@@ -21,6 +25,11 @@ func (t *Tables) Check() error {
 			return fmt.Errorf("check tables %d: peer %v has a negative keepalive", t.Generation, p.Key)
 		}
 		keys[p.Key] = true
+		for j, l := range p.Lanes {
+			if l.Part < 0 || l.Part >= MaxParts || l.Worker < 0 {
+				return fmt.Errorf("check tables %d: lane %d of peer %v is of worker %d and part %d", t.Generation, j, p.Key, l.Worker, l.Part)
+			}
+		}
 		for _, a := range p.Allowed {
 			if !a.IsValid() {
 				return fmt.Errorf("check tables %d: peer %v has an invalid allowed prefix", t.Generation, p.Key)
@@ -40,6 +49,15 @@ func (t *Tables) Check() error {
 			return fmt.Errorf("check tables %d: the meter of %v has an invalid prefix", t.Generation, m.Reservation)
 		case m.From.Addr().Is4() != m.To.Addr().Is4():
 			return fmt.Errorf("check tables %d: the meter of %v goes from %v to %v, another address family", t.Generation, m.Reservation, m.From, m.To)
+		case len(m.Parts) > MaxParts:
+			return fmt.Errorf("check tables %d: the meter of %v has %d parts, more than %d", t.Generation, m.Reservation, len(m.Parts), MaxParts)
+		}
+		var sum dssn.Bandwidth
+		for _, p := range m.Parts {
+			sum += p
+		}
+		if sum > m.Rate {
+			return fmt.Errorf("check tables %d: the parts of %v are %v together, more than its %v", t.Generation, m.Reservation, sum, m.Rate)
 		}
 	}
 	return nil

@@ -65,6 +65,8 @@ type Peer struct {
 type Lane struct {
 	Worker   int // of this engine's, by number
 	Endpoint netip.AddrPort
+	// Part is which part of a divided Meter the lane's packets are on.
+	Part int
 }
 
 // Meter counts, and polices on the way in, the traffic of one reservation.
@@ -80,7 +82,14 @@ type Meter struct {
 	// the network here are counted and never policed.
 	Rate  dssn.Bandwidth
 	Burst dssn.ByteCount
+	// Parts, if there are any, divide Rate: lanes of part i together are policed
+	// to Parts[i], with as large a part of Burst. So traffic that travels by
+	// several paths is held on each to what that path has for it.
+	Parts []dssn.Bandwidth
 }
+
+// MaxParts bounds a meter's Parts.
+const MaxParts = 4
 
 // Count is what a reservation's meter has seen since the engine was opened.
 // Every field only grows. Bytes are those of inside IPv6 packets, headers

@@ -162,7 +162,7 @@ func (c *Core) tables() *dataplane.Tables {
 			// An assignment of before this host lost cores may name workers that
 			// are not there; the controller's next one will not.
 			if l.Here < c.self.Workers {
-				d.Lanes = append(d.Lanes, dataplane.Lane{Worker: l.Here, Endpoint: netip.AddrPortFrom(d.Endpoint.Addr(), southbound.WorkerPort(p.Port, l.There))})
+				d.Lanes = append(d.Lanes, dataplane.Lane{Worker: l.Here, Part: l.Path, Endpoint: netip.AddrPortFrom(d.Endpoint.Addr(), southbound.WorkerPort(p.Port, l.There))})
 			}
 		}
 		if began.calls {
@@ -175,7 +175,7 @@ func (c *Core) tables() *dataplane.Tables {
 	for _, m := range a.Meters {
 		d := dataplane.Meter{Reservation: m.Reservation, From: m.From, To: m.To, Burst: m.Burst}
 		if m.Ingress {
-			d.Rate = m.Allocated
+			d.Rate, d.Parts = m.Allocated, m.Parts
 		}
 		t.Meters = append(t.Meters, d)
 	}

@@ -46,6 +46,9 @@ const (
 	auditEvery = 5 * time.Second
 	// pathsEvery is how often path states go up although nothing changed.
 	pathsEvery = 2 * time.Second
+	// lanesEvery is how often lanes are looked at that shall have a path of their
+	// own.
+	lanesEvery = 100 * time.Millisecond
 	// meetFor is how long a node that was killed waits for its neighbours'
 	// hellos before it says that they are not there.
 	meetFor = time.Second
@@ -67,6 +70,8 @@ type Core struct {
 	neighbours *liveness.Neighbours
 	paths      *liveness.Paths
 	carriers   map[netip.Addr]dssn.Carrier // as set below the socket
+	laned      map[LaneKey]dssn.Carrier    // those of lanes with a path of their own
+	nextLanes  time.Time
 	data       []dssn.DataID
 	plan       *kernel.Plan // last sent to the kernel
 	adopting   bool
@@ -150,6 +155,10 @@ func (c *Core) tick(now time.Time) (out []Effect) {
 	}
 	if !now.Before(c.nextAudit) {
 		out = append(out, c.kernelWanted(now, true)...)
+	}
+	if !now.Before(c.nextLanes) { // a path that was new has answered meanwhile
+		c.nextLanes = now.Add(lanesEvery)
+		out = append(out, c.laneCarriers()...)
 	}
 	if c.assignment != nil && len(c.assignment.Peers) > 0 && !now.Before(c.nextPaths) {
 		out = append(out, c.pathStates(now))
@@ -318,6 +327,7 @@ func (c *Core) pathsChanged(now time.Time, moved []liveness.Switch) (out []Effec
 		}
 	}
 	c.carriers = wanted
+	out = append(out, c.laneCarriers()...)
 	for _, s := range moved {
 		if p := c.peer(s.Peer); p != nil {
 			out = append(out, Switched{p.Node, p.Name, c.hops(p, s.To), s})

@@ -94,7 +94,7 @@ func (s *script) input(f []string) {
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		self := Self{Node: scriptNode(sid), Name: f[1], Role: s.role, SID: sid, Block: dssn.LabBlock, Shifts: true, Steers: true}
+		self := Self{Node: scriptNode(sid), Name: f[1], Role: s.role, SID: sid, Block: dssn.LabBlock, Shifts: true, Steers: true, Workers: 2}
 		if s.role == southbound.RoleTerminal {
 			self.Inside = InsideInterface
 		}
@@ -214,9 +214,15 @@ func show(e Effect) string {
 		fmt.Fprintf(&b, "PublishTables generation %d", e.Tables.Generation)
 		for _, p := range e.Tables.Peers {
 			fmt.Fprintf(&b, "\n       peer %v keepalive %v allowed %v", p.Endpoint, p.Keepalive, p.Allowed)
+			for _, l := range p.Lanes {
+				fmt.Fprintf(&b, "\n            lane of worker %d to %v, part %d", l.Worker, l.Endpoint, l.Part)
+			}
 		}
 		for _, m := range e.Tables.Meters {
 			fmt.Fprintf(&b, "\n       meter %v %v → %v rate %v burst %d", m.Reservation, m.From, m.To, m.Rate, m.Burst)
+			if len(m.Parts) > 0 {
+				fmt.Fprintf(&b, " parts %v", m.Parts)
+			}
 		}
 		return b.String()
 	case SetProbePeers:
@@ -289,10 +295,16 @@ func (s *script) assignment(g uint64) *southbound.Assignment {
 		p.Paths[0], p.Paths[1] = p.Paths[1], p.Paths[0]
 		rate = 2e9
 	}
+	if g == 5 { // a worker and a path more
+		p.Lanes = []southbound.Lane{{Here: 0, There: 0}, {Here: 1, There: 1, Path: 1}, {Here: 7, There: 0}}
+	}
 	a.Peers = []southbound.Peer{p}
 	a.Meters = []southbound.Meter{
 		{Reservation: 1, From: s.core.self.Node.DataID().Prefix(), To: scriptNode(0x101).DataID().Prefix(), Ingress: true, Allocated: rate, Burst: 1e6},
 		{Reservation: 2, From: scriptNode(0x101).DataID().Prefix(), To: s.core.self.Node.DataID().Prefix(), Allocated: rate, Burst: 1e6},
+	}
+	if g == 5 {
+		a.Meters[0].Parts = []dssn.Bandwidth{rate / 2, rate / 4}
 	}
 	return a
 }

@@ -30,6 +30,10 @@ func (n *running) carryOut(e Effect) {
 		err = n.steer.Set(e.To, e.Carrier.Addr())
 	case ClearCarrier:
 		err = n.steer.Delete(e.To)
+	case SetLaneCarrier:
+		err = n.steer.SetLane(e.Lane.To, e.Lane.Port, e.Carrier.Addr())
+	case ClearLaneCarrier:
+		err = n.steer.DeleteLane(e.Lane.To, e.Lane.Port)
 	case SetProbePeers:
 		n.probePeers.Store(&e)
 	case SetAdmission:

@@ -65,6 +65,12 @@ type ProbePeer struct {
 	Open bool // our engine has the tunnel with it
 }
 
+// LaneKey tells the lanes to a peer apart, below the socket.
+type LaneKey struct {
+	To   netip.Addr // the peer's node address
+	Port uint16     // UDP, of our worker
+}
+
 // Effect is something to be done, in the order given; see the types below.
 type Effect interface{ effect() }
 
@@ -104,6 +110,14 @@ type (
 	}
 	// ClearCarrier makes them travel as they are.
 	ClearCarrier struct{ To netip.Addr }
+	// SetLaneCarrier makes a lane's packets to a peer, those from this UDP port,
+	// travel by a carrier of their own.
+	SetLaneCarrier struct {
+		Lane    LaneKey
+		Carrier dssn.Carrier
+	}
+	// ClearLaneCarrier makes them travel as the peer's others.
+	ClearLaneCarrier struct{ Lane LaneKey }
 	// PublishTables hands tables to the engine.
 	PublishTables struct{ Tables *dataplane.Tables }
 	// SetKernel makes the kernel what the plan says. Adopt forbids to remove
@@ -139,18 +153,20 @@ type (
 	}
 )
 
-func (UseLink) effect()       {}
-func (LoseLink) effect()      {}
-func (SendHello) effect()     {}
-func (SendProbe) effect()     {}
-func (SetProbePeers) effect() {}
-func (SetCarrier) effect()    {}
-func (ClearCarrier) effect()  {}
-func (PublishTables) effect() {}
-func (SetKernel) effect()     {}
-func (SetTransit) effect()    {}
-func (SetAdmission) effect()  {}
-func (SendUp) effect()        {}
-func (Persist) effect()       {}
-func (Switched) effect()      {}
-func (Noticed) effect()       {}
+func (UseLink) effect()          {}
+func (LoseLink) effect()         {}
+func (SendHello) effect()        {}
+func (SendProbe) effect()        {}
+func (SetProbePeers) effect()    {}
+func (SetCarrier) effect()       {}
+func (ClearCarrier) effect()     {}
+func (SetLaneCarrier) effect()   {}
+func (ClearLaneCarrier) effect() {}
+func (PublishTables) effect()    {}
+func (SetKernel) effect()        {}
+func (SetTransit) effect()       {}
+func (SetAdmission) effect()     {}
+func (SendUp) effect()           {}
+func (Persist) effect()          {}
+func (Switched) effect()         {}
+func (Noticed) effect()          {}

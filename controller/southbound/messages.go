@@ -163,6 +163,10 @@ type Peer struct {
 type Lane struct {
 	Here  int `json:"here"`
 	There int `json:"there"`
+	// Path is which of the Peer's Paths the lane takes while that works: 0 for
+	// the one that the peer's traffic takes. Lanes of one worker here take the
+	// same; lanes of another path are told by the worker's UDP source port.
+	Path int `json:"path,omitempty"`
 }
 
 // Path is one way to a peer and the same way back (for probes).
@@ -188,6 +192,9 @@ type Meter struct {
 	Ceiling     dssn.Bandwidth     `json:"ceiling_bps"`
 	Allocated   dssn.Bandwidth     `json:"allocated_bps"` // what the policer is set to
 	Burst       dssn.ByteCount     `json:"burst_bytes"`
+	// Parts, if there are any, are how much of Allocated each of the Peer's Paths
+	// has been given; lanes are policed to what their path has.
+	Parts []dssn.Bandwidth `json:"parts_bps,omitempty"`
 }
 
 // Permit lets one node reach one identifier prefix held here until a time.

@@ -18,7 +18,7 @@ func TestCountersGoOnWhereTheyWereKept(t *testing.T) {
 	tables := []dataplane.Meter{{Reservation: 1, From: all, To: all}, {Reservation: 2, From: all, To: all}}
 	for range 2 {
 		for _, m := range r.Compile(0, tables).All {
-			m.Shares[0].Counter.SentBytes.Add(1)
+			m.Share(0, 0).Counter.SentBytes.Add(1)
 		}
 	}
 	if asked != 2 {

@@ -10,6 +10,7 @@ package meter
 
 import (
 	"cmp"
+	"math/bits"
 	"net/netip"
 	"slices"
 	"sync"
@@ -31,9 +32,9 @@ type Counter struct {
 
 // Meter is one compiled dataplane.Meter.
 type Meter struct {
-	// Shares are the workers', by their numbers. They are the same in earlier and
-	// later tables.
-	Shares []*Share
+	// Shares are the workers', by part and worker; there is one part unless the
+	// meter is divided. They are the same in earlier and later tables.
+	Shares [][]*Share
 	// Rate and Burst are this generation's, for people to see.
 	Rate  dssn.Bandwidth
 	Burst dssn.ByteCount
@@ -67,6 +68,16 @@ type lonely struct {
 type meterKey struct {
 	reservation dssn.ReservationID
 	from, to    netip.Prefix
+	part        int
+}
+
+// Share returns a worker's share for packets of a part; a part that the meter does
+// not have is its first.
+func (m *Meter) Share(worker, part int) *Share {
+	if part >= len(m.Shares) {
+		part = 0
+	}
+	return m.Shares[part][worker]
 }
 
 // NewRegistry returns an empty registry for so many workers.
@@ -121,19 +132,26 @@ func (r *Registry) Compile(now time.Duration, meters []dataplane.Meter) *Set {
 	own := make(map[netip.Prefix][]*Meter)
 	kept := make(map[meterKey]*tokens, len(meters))
 	for _, m := range meters {
-		key := meterKey{m.Reservation, m.From.Masked(), m.To.Masked()}
-		k := r.tokens[key]
-		if k == nil {
-			k = new(tokens)
-			for _, c := range r.countersLocked(m.Reservation) {
-				k.shares = append(k.shares, &Share{Counter: c, pool: &k.pool})
-			}
+		compiled := &Meter{Rate: m.Rate, Burst: m.Burst, from: m.From.Masked(), to: m.To.Masked()}
+		parts := m.Parts
+		if len(parts) == 0 {
+			parts = []dssn.Bandwidth{m.Rate}
 		}
-		kept[key] = k
-		k.pool.set(now, m.Rate, m.Burst, r.workers)
-		compiled := &Meter{Shares: k.shares, Rate: m.Rate, Burst: m.Burst, from: key.from, to: key.to}
+		for i, rate := range parts {
+			key := meterKey{m.Reservation, compiled.from, compiled.to, i}
+			k := r.tokens[key]
+			if k == nil {
+				k = new(tokens)
+				for _, c := range r.countersLocked(m.Reservation) {
+					k.shares = append(k.shares, &Share{Counter: c, pool: &k.pool})
+				}
+			}
+			kept[key] = k
+			k.pool.set(now, rate, partOf(m.Burst, rate, m.Rate), r.workers)
+			compiled.Shares = append(compiled.Shares, k.shares)
+		}
 		s.All = append(s.All, compiled)
-		own[key.to] = append(own[key.to], compiled)
+		own[compiled.to] = append(own[compiled.to], compiled)
 	}
 	r.tokens = kept
 
@@ -153,6 +171,16 @@ func (r *Registry) Compile(now time.Duration, meters []dataplane.Meter) *Set {
 	}
 	s.byTo = fib.New(compiled)
 	return s
+}
+
+// partOf is burst × part / whole, rounded down.
+func partOf(burst dssn.ByteCount, part, whole dssn.Bandwidth) dssn.ByteCount {
+	if part >= whole {
+		return burst
+	}
+	hi, lo := bits.Mul64(uint64(burst), uint64(part))
+	n, _ := bits.Div64(hi, lo, uint64(whole)) // part < whole, so it fits
+	return dssn.ByteCount(n)
 }
 
 // countersLocked returns a reservation's counters, by worker.

@@ -62,10 +62,10 @@ func TestCountsAndTokensSurviveTheNextGeneration(t *testing.T) {
 	all := netip.MustParsePrefix("::/0")
 	meters := []dataplane.Meter{{Reservation: 7, From: all, To: all, Rate: dssn.Mbps, Burst: 1000}}
 	one := reg.Compile(0, meters)
-	one.All[0].Shares[0].Counter.SentPackets.Add(3)
-	one.All[0].Shares[1].Counter.SentPackets.Add(4)
+	one.All[0].Share(0, 0).Counter.SentPackets.Add(3)
+	one.All[0].Share(1, 0).Counter.SentPackets.Add(4)
 	two := reg.Compile(0, meters)
-	if two.All[0].Shares[1] != one.All[0].Shares[1] {
+	if two.All[0].Share(1, 0) != one.All[0].Share(1, 0) {
 		t.Error("a worker's share was replaced")
 	}
 	reg.Compile(0, nil)

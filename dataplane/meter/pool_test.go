@@ -18,7 +18,7 @@ var everything = netip.MustParsePrefix("::/0")
 func oneMeter(workers int, rate dssn.Bandwidth, burst dssn.ByteCount) (*Registry, []*Share) {
 	r := NewRegistry(workers)
 	m := []dataplane.Meter{{Reservation: 1, From: everything, To: everything, Rate: rate, Burst: burst}}
-	return r, r.Compile(0, m).All[0].Shares
+	return r, r.Compile(0, m).All[0].Shares[0]
 }
 
 // slowBucket is a token bucket as a textbook has it, in exact fractions.

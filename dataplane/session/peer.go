@@ -23,6 +23,8 @@ type Peer struct {
 	Key dataplane.Key
 	// Lane is the number of the lane, Worker that of its owner.
 	Lane, Worker int
+	// Part is which part of a divided meter its packets are on.
+	Part int
 	// Endpoint is where sealed packets go; invalid while unknown. Others read
 	// it through Where.
 	Endpoint netip.AddrPort

@@ -102,7 +102,7 @@ func (i *inside) admit(bufs [][]byte, sizes []int, offset int) int {
 		case last.meter == nil:
 			i.noMeter.Add(1)
 			continue
-		case !take(last.meter.Shares[0], now, sizes[k]):
+		case !take(last.meter.Share(0, 0), now, sizes[k]):
 			i.policed.Add(1)
 			policed.add(sizes[k])
 			continue
@@ -152,7 +152,7 @@ func (r *run) add(n int) { r.packets++; r.bytes += uint64(n) }
 
 func (r *run) flush(m *meter.Meter, add func(*meter.Counter, run)) {
 	if r.packets > 0 && m != nil {
-		add(m.Shares[0].Counter, *r)
+		add(m.Share(0, 0).Counter, *r)
 	}
 	*r = run{}
 }

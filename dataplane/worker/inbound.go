@@ -145,6 +145,9 @@ func (w *Worker) accept(t *Tables, job *aead.Job, in *incoming) (Verdict, bool) 
 			f.lanes, _ = t.Routes.Lookup(src)
 		}
 		w.account(t, f)
+		if f.meter != nil {
+			w.counter = f.meter.Share(w.number, 0).Counter
+		}
 	}
 	if f.lanes == nil || f.lanes.Key != p.Key {
 		return dropBadSource, false
@@ -163,9 +166,9 @@ func (w *Worker) accept(t *Tables, job *aead.Job, in *incoming) (Verdict, bool) 
 
 // settle adds what the current flow received to its meter.
 func (w *Worker) settle() {
-	if s := w.inFlow.share; s != nil && w.count.packets > 0 {
-		s.Counter.ReceivedPackets.Add(w.count.packets)
-		s.Counter.ReceivedBytes.Add(w.count.bytes)
+	if w.inFlow.meter != nil && w.count.packets > 0 {
+		w.counter.ReceivedPackets.Add(w.count.packets)
+		w.counter.ReceivedBytes.Add(w.count.bytes)
 	}
 	w.count = tally{}
 }
@@ -196,10 +199,7 @@ func (w *Worker) route(t *Tables, f *flow, src, dst netip.Addr) {
 
 // account fills f with whose meter its packets are on.
 func (w *Worker) account(t *Tables, f *flow) {
-	if t.Meters == nil {
-		return
-	}
-	if f.meter = t.Meters.Find(f.src, f.dst); f.meter != nil {
-		f.share = f.meter.Shares[w.number]
+	if t.Meters != nil {
+		f.meter = t.Meters.Find(f.src, f.dst)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"dssn/dataplane/aead"
+	"dssn/dataplane/meter"
 	"dssn/dataplane/packet"
 	"dssn/dataplane/session"
 )
@@ -67,8 +68,12 @@ func (w *Worker) enter(t *Tables, p []byte, o packet.Offload, frame *Frame) {
 		return
 	}
 	w.clamp(t, &peer.Path, p, o.NeedsChecksum)
-	if f.share != nil && f.share.Fill(w.now, c.Total()) {
-		w.holding = append(w.holding, f.share)
+	var share *meter.Share
+	if f.meter != nil {
+		share = f.meter.Share(w.number, peer.Part)
+		if share.Fill(w.now, c.Total()) {
+			w.holding = append(w.holding, share)
+		}
 	}
 	s := peer.Current
 	usable := s != nil && s.Usable(w.now)
@@ -78,7 +83,7 @@ func (w *Worker) enter(t *Tables, p []byte, o packet.Offload, frame *Frame) {
 	var sent, policed tally
 	for i := range c.Segments {
 		n := c.Len(i)
-		if f.share != nil && !f.share.Take(n) {
+		if share != nil && !share.Take(n) {
 			policed.add(n)
 			continue
 		}
@@ -92,9 +97,9 @@ func (w *Worker) enter(t *Tables, p []byte, o packet.Offload, frame *Frame) {
 		}
 		c.Write(w.place(s, n), i)
 	}
-	if f.share != nil {
-		f.share.Settle()
-		k := f.share.Counter
+	if share != nil {
+		share.Settle()
+		k := share.Counter
 		k.SentPackets.Add(sent.packets)
 		k.SentBytes.Add(sent.bytes)
 		if policed.packets > 0 {

@@ -29,7 +29,6 @@ type flow struct {
 	lanes    *session.Lanes
 	own      []*session.Peer // the lanes that are this worker's
 	meter    *meter.Meter
-	share    *meter.Share // this worker's of meter
 }
 
 func (f *flow) is(t *Tables, src, dst netip.Addr) bool {

@@ -51,7 +51,7 @@ func (w *Worker) TraceInside(p []byte) (steps []Step) {
 		say("police", "no reservation covers these addresses")
 		return drop(dropNoMeter)
 	default:
-		say("police", "rate %v, burst %v", f.meter.Rate, f.meter.Burst)
+		say("police", "rate %v, burst %v, part %d of %d", f.meter.Rate, f.meter.Burst, min(peer.Part, len(f.meter.Shares)-1)+1, len(f.meter.Shares))
 		if f.meter.Rate == 0 {
 			return drop(dropPoliced)
 		}

@@ -98,6 +98,7 @@ type Worker struct {
 	last    *session.Session // of the previous packet
 	handed  netip.Addr       // ours, that the handshake message came to
 	inFlow  flow
+	counter *meter.Counter // of inFlow's meter
 	join    packet.Join
 	count   tally
 }

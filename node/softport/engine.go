@@ -281,15 +281,18 @@ func (e *Engine) put(p dataplane.Peer) error {
 		was = old.lanes
 	}
 	for i := range max(1, len(p.Lanes)) {
-		worker := 0
+		worker, part := 0, n.partOf(i)
 		if len(p.Lanes) > 0 {
 			worker = p.Lanes[i].Worker
 		}
 		if i < len(was) && was[i].Worker == worker {
 			n.lanes = append(n.lanes, was[i])
+			if l := was[i].Peer; part != old.partOf(i) {
+				e.threads[worker].worker.Do(func() { l.Part = part })
+			}
 			continue
 		}
-		n.lanes = append(n.lanes, &lane{Peer: &session.Peer{Key: p.Key, Lane: i, Worker: worker, Roams: e.options.Plain,
+		n.lanes = append(n.lanes, &lane{Peer: &session.Peer{Key: p.Key, Lane: i, Worker: worker, Part: part, Roams: e.options.Plain,
 			Path: session.Path{Probes: !e.options.Plain}}})
 	}
 	if err := e.tell(n); err != nil {
@@ -312,6 +315,14 @@ func (e *Engine) put(p dataplane.Peer) error {
 	}
 	*old = *n
 	return nil
+}
+
+// partOf is which part of divided meters lane i is on.
+func (p *entry) partOf(i int) int {
+	if i < len(p.Lanes) {
+		return p.Lanes[i].Part
+	}
+	return 0
 }
 
 // endpointOf is where lane i of a peer was configured to be.
