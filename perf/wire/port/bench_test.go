@@ -32,7 +32,7 @@ func BenchmarkFlood(b *testing.B) {
 		rate     uint64
 	}{{"", 64, 500_000}, {"delay=10ms", 64, 500_000}, {"", 64, 0}, {"delay=10ms", 64, 0}, {"delay=10ms loss=0.1% jitter=1ms law=normal", 64, 500_000}, {"delay=10ms", 1500, 200_000}, {"", 1500, 0}} {
 		b.Run(fmt.Sprintf("%s/%dB/offered=%d", strings.ReplaceAll(c.settings, " ", "_"), c.length, c.rate), func(b *testing.B) {
-			w := between(b, c.settings, 1500, false)
+			w := apart(b, c.settings)
 			frame := make([]byte, c.length)
 			mac := w.b.MAC(b, "wb")
 			copy(frame, mac[:])
@@ -47,8 +47,6 @@ func BenchmarkFlood(b *testing.B) {
 				const long = 3 * time.Second
 				var took time.Duration
 				var sent uint64
-				m, _ := w.Obtained()
-				b.Log(m)
 				before, _ := sink.Count()
 				s0, _ := w.Stats()
 				w.a.Do(b, func() error {
@@ -88,7 +86,7 @@ func BenchmarkDelayError(b *testing.B) {
 	const size, delay = 1400, 10 * time.Millisecond
 	for _, rate := range []dssn.Bandwidth{1 * dssn.Mbps, 10 * dssn.Mbps, 100 * dssn.Mbps, 500 * dssn.Mbps, dssn.Gbps} {
 		b.Run(rate.String(), func(b *testing.B) {
-			w := between(b, "delay="+delay.String(), 1500, false)
+			w := apart(b, "delay="+delay.String())
 			w.neighbours(b)
 			fd := socket(b, w.a, "fd00:77::1", 0)
 			for b.Loop() {
@@ -109,6 +107,11 @@ func BenchmarkDelayError(b *testing.B) {
 				}
 				slices.Sort(off)
 				at := func(p float64) float64 { return off[min(len(off)-1, int(p*float64(len(off))))] }
+				s, err := w.Stats()
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.ReportMetric(float64(s[0].LateP99.Nanoseconds())/1e3, "own-late-p99-us")
 				b.ReportMetric(at(0), "min-us")
 				b.ReportMetric(at(0.5), "p50-us")
 				b.ReportMetric(at(0.99), "p99-us")
@@ -141,7 +144,7 @@ func BenchmarkTCP(b *testing.B) {
 	need.Tool(b, "iperf3")
 	for _, settings := range []string{"", "delay=1ms", "delay=10ms", "rate=2G delay=1ms", "rate=1G delay=5ms", "rate=100M delay=10ms queue=1MiB"} {
 		b.Run(strings.ReplaceAll(settings, " ", "_"), func(b *testing.B) {
-			w := between(b, settings, 1500, false)
+			w := apart(b, settings)
 			for b.Loop() {
 				server := make(chan error, 1)
 				go func() { server <- w.b.Try("iperf3", "-s", "-1") }()

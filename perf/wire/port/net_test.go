@@ -1,11 +1,15 @@
 package port
 
 import (
+	"bufio"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"os/exec"
 	"testing"
 	"time"
 	"unsafe"
@@ -21,28 +25,24 @@ import (
 type testWire struct {
 	a, b, middle *xdptest.Netns
 	*Wire
+	elsewhere func() ([2]Stats, error) // the wire is another process's: how to ask it
+}
+
+// Stats asks the wire, wherever it runs.
+func (w *testWire) Stats() ([2]Stats, error) {
+	if w.elsewhere != nil {
+		return w.elsewhere()
+	}
+	return w.Wire.Stats()
 }
 
 func between(t testing.TB, settings string, mtu int, ordinary bool) *testWire {
 	t.Helper()
-	need.Root(t)
-	need.Tool(t, "ip")
-	need.Tool(t, "ethtool")
 	s, err := wire.Parse(settings)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &testWire{a: xdptest.NewNetns(t), b: xdptest.NewNetns(t), middle: xdptest.NewNetns(t).Quiet(t)}
-	size := fmt.Sprint(max(mtu, 1500))
-	for i, end := range []*xdptest.Netns{w.a, w.b} {
-		near, far := []string{"wa", "wb"}[i], []string{"pa", "pb"}[i]
-		xdptest.Veth(t, end, near, w.middle, far, "mtu", size)
-		w.middle.IP(t, "link", "set", far, "mtu", size)
-		if err := end.Try("ethtool", "-K", near, "tx", "off", "gro", "on"); err != nil {
-			t.Fatal(err)
-		}
-		end.IP(t, "addr", "add", fmt.Sprintf("fd00:77::%d/64", i+1), "dev", near, "nodad")
-	}
+	w := hosts(t, mtu)
 	w.middle.Do(t, func() error {
 		w.Wire, err = Open(Options{Interfaces: [2]string{"pa", "pb"}, Settings: [2]wire.Settings{s, s}, MTU: mtu, Ordinary: ordinary})
 		return err
@@ -55,6 +55,100 @@ func between(t testing.TB, settings string, mtu int, ordinary bool) *testWire {
 			t.Error(err)
 		}
 	})
+	return w
+}
+
+// apart is between with the wire in a process of its own, as in a lab: the Go
+// runtime stops all goroutines of a process to collect garbage, and a wire beside
+// a busy sender would stand still until the sender's thread gets a core.
+func apart(b *testing.B, settings string) *testWire {
+	b.Helper()
+	w := hosts(b, 1500)
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), helperVariable+"="+settings, "GOGC=400")
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	w.middle.Start(b, cmd)
+	answers := json.NewDecoder(out)
+	w.elsewhere = func() (s [2]Stats, err error) {
+		if _, err := fmt.Fprintln(in, "stats"); err != nil {
+			return s, err
+		}
+		return s, answers.Decode(&s)
+	}
+	if _, err := w.Stats(); err != nil { // it stands
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		in.Close()
+		cmd.Wait()
+	})
+	return w
+}
+
+// helperVariable has the settings of the wire that a helper process shall be.
+const helperVariable = "DSSN_TEST_WIRE"
+
+func TestMain(m *testing.M) {
+	settings, helper := os.LookupEnv(helperVariable)
+	if !helper {
+		os.Exit(m.Run())
+	}
+	if err := serve(settings); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// serve is the helper: a wire that answers with its figures whatever line it reads.
+func serve(settings string) error {
+	s, err := wire.Parse(settings)
+	if err != nil {
+		return err
+	}
+	w, err := Open(Options{Interfaces: [2]string{"pa", "pb"}, Settings: [2]wire.Settings{s, s}})
+	if err != nil {
+		return err
+	}
+	go w.Run()
+	answers := json.NewEncoder(os.Stdout)
+	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+		s, err := w.Stats()
+		if err != nil {
+			return err
+		}
+		if err := answers.Encode(s); err != nil {
+			return err
+		}
+	}
+	w.Stop()
+	return w.Close()
+}
+
+// hosts makes two hosts and, between them, a namespace with the ports pa and pb.
+func hosts(t testing.TB, mtu int) *testWire {
+	t.Helper()
+	need.Root(t)
+	need.Tool(t, "ip")
+	need.Tool(t, "ethtool")
+	w := &testWire{a: xdptest.NewNetns(t), b: xdptest.NewNetns(t), middle: xdptest.NewNetns(t).Quiet(t)}
+	size := fmt.Sprint(max(mtu, 1500))
+	for i, end := range []*xdptest.Netns{w.a, w.b} {
+		near, far := []string{"wa", "wb"}[i], []string{"pa", "pb"}[i]
+		xdptest.Veth(t, end, near, w.middle, far, "mtu", size)
+		w.middle.IP(t, "link", "set", far, "mtu", size)
+		if err := end.Try("ethtool", "-K", near, "tx", "off", "gro", "on"); err != nil {
+			t.Fatal(err)
+		}
+		end.IP(t, "addr", "add", fmt.Sprintf("fd00:77::%d/64", i+1), "dev", near, "nodad")
+	}
 	return w
 }
 
