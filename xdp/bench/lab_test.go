@@ -45,8 +45,9 @@ func sysfs(b *testing.B, n *xdptest.Netns, iface, name, value string) {
 // flood is a generator at work, aimed now here and now there.
 type flood struct {
 	*xdp.Generator
-	cpu  func() time.Duration
-	stop func()
+	thread int
+	cpu    func() time.Duration
+	stop   func()
 }
 
 // newFlood begins to send frames out of an interface.
@@ -64,11 +65,24 @@ func newFlood(b *testing.B, n *xdptest.Netns, iface string, frames ...[]byte) *f
 			return g.Run(ctx, 1<<40, 0)
 		})
 	}()
-	return &flood{g, cpuOf(fmt.Sprintf("/proc/self/task/%d", <-thread)), func() {
+	f := &flood{Generator: g, thread: <-thread}
+	f.cpu = cpuOf(fmt.Sprintf("/proc/self/task/%d", f.thread))
+	f.stop = func() {
 		cancel()
 		<-done
 		g.Close()
-	}}
+	}
+	return f
+}
+
+// first gives the generator real-time priority for the time of a turn, so that whoever
+// receives, whenever it runs, has something to receive; rest takes it away again.
+func (f *flood) first() (rest func()) {
+	unix.SchedSetAttr(f.thread, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1}, 0)
+	return func() {
+		unix.SchedSetAttr(f.thread, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL}, 0)
+		time.Sleep(pause)
+	}
 }
 
 func (f *flood) sent() uint64 { n, _ := f.Sent(); return n }
@@ -87,7 +101,8 @@ type contender struct {
 // A turn is short, and turns go round many times, so that whatever else the machine
 // does falls upon all rows alike. What is compared is frames by a second of the CPU
 // that moved them: time that the machine gave to others is not in it.
-const settle, turn = 20 * time.Millisecond, 80 * time.Millisecond
+// Between turns the others on the machine have a pause.
+const settle, turn, pause = 20 * time.Millisecond, 80 * time.Millisecond, 50 * time.Millisecond
 
 // sample is how fast one turn went, in millions, by the clock and by CPU time.
 type sample struct {
@@ -99,6 +114,7 @@ type sample struct {
 
 // measure gives a contender one turn.
 func (f *flood) measure(b *testing.B, n *xdptest.Netns, c contender) (s sample) {
+	defer f.first()()
 	if c.resume != nil {
 		c.resume()
 		defer c.pause()
