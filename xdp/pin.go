@@ -107,7 +107,7 @@ func (t *Transit) pin() error {
 	for name, m := range map[string]*ebpf.Map{
 		bpf.TransitMapAdjacencies: o.Adjacencies, bpf.TransitMapEdgeSockets: o.EdgeSockets,
 		bpf.TransitMapGuard: o.Guard, bpf.TransitMapIngress: o.Ingress, bpf.TransitMapMeters: o.Meters, bpf.TransitMapPorts: o.Ports,
-		bpf.TransitMapRoutes: o.Routes, bpf.TransitMapSelf: o.Self, bpf.TransitMapSidTallies: o.SidTallies,
+		bpf.TransitMapRoutes: o.Routes, bpf.TransitMapSidTallies: o.SidTallies,
 		bpf.TransitMapUsage: o.Usage, bpf.TransitMapVerdicts: o.Verdicts,
 	} {
 		path := filepath.Join(t.dir, name)

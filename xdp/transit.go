@@ -120,6 +120,11 @@ func OpenTransit(o TransitOptions) (*Transit, error) {
 			}
 		}
 	}
+	block := o.Block.Masked().Addr().As16()
+	if err := errors.Join(spec.Variables["our_block"].Set(binary.NativeEndian.Uint32(block[:])), spec.Variables["our_sid"].Set(bigEndian16(o.SID)),
+		spec.Variables["wireguard_port"].Set(bigEndian16(o.WireGuardPort))); err != nil {
+		return nil, fmt.Errorf("telling the transit program its SID: %w", err)
+	}
 	t := &Transit{
 		spec: spec.Maps[bpf.TransitMapRoutes].InnerMap, dir: o.PinDir, guard: -1,
 		links: make(map[int]link.Link), modes: make(map[int]AttachMode),
@@ -139,23 +144,14 @@ func OpenTransit(o TransitOptions) (*Transit, error) {
 		return nil, explain("loading the transit program", err)
 	}
 	t.adopted = len(kept) > 0
-	if err := t.setUp(o); err != nil {
+	if err := t.setUp(); err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
 	return t, nil
 }
 
-// setUp writes who we are, pins what is not pinned and reads what was adopted.
-func (t *Transit) setUp(o TransitOptions) error {
-	block := o.Block.Masked().Addr().As16()
-	self := bpf.TransitTransitSelf{
-		Block:         binary.NativeEndian.Uint32(block[:]),
-		Sid:           bigEndian16(o.SID),
-		WireguardPort: bigEndian16(o.WireGuardPort),
-	}
-	if err := t.objects.Self.Put(uint32(0), &self); err != nil {
-		return fmt.Errorf("telling the transit program its SID: %w", err)
-	}
+// setUp pins what is not pinned and reads what was adopted.
+func (t *Transit) setUp() error {
 	if !t.adopted {
 		// An empty table, so that there always is one.
 		if err := t.swap(nil); err != nil {

@@ -63,13 +63,6 @@ struct transit_tally {
 	__u64 packets, bytes;
 };
 
-/* Who we are. */
-struct transit_self {
-	__be32 block;
-	__be16 sid;
-	__be16 wireguard_port; /* 0: nothing goes to sockets */
-};
-
 /* An interface on which carriers arrive. */
 struct transit_ingress {
 	__u8 mac[6];
@@ -104,13 +97,6 @@ enum meter_action { METER_DROP, METER_REMARK, METER_COUNT };
 struct transit_usage {
 	__u64 packets, bytes, over_packets, over_bytes;
 };
-
-struct {
-	UINT(type, MAP_ARRAY);
-	UINT(max_entries, 1);
-	TYPE(key, __u32);
-	TYPE(value, struct transit_self);
-} self SEC(".maps");
 
 /* By interface index: an array, because a hash costs some ten nanoseconds of the
  * three hundred that a packet has. All zero: no carriers come in here. */
@@ -194,6 +180,11 @@ struct {
 	TYPE(key, enum verdict);
 	TYPE(value, __u64);
 } verdicts SEC(".maps");
+
+/* Who we are, constants of the loaded program: comparing with them costs no load. */
+const volatile __be32 our_block = 0;
+const volatile __be16 our_sid = 0;
+const volatile __be16 wireguard_port = 0; /* 0: nothing goes to sockets */
 
 /* Switches for measuring what each part costs; the verifier removes what is
  * switched off. */
@@ -334,12 +325,10 @@ int transit(struct xdp_md *ctx)
 		return done(DROPPED_TRUNCATED, X_DROP);
 
 	/* Ours? */
-	__u32 key = 0;
-	struct transit_self *me = bpf_map_lookup(&self, &key);
 	__u64 hi = WORD64(ip->dst.b), lo = WORD64(ip->dst.b + 8);
-	if (!me || (__u32)hi != me->block)
+	if ((__u32)hi != our_block)
 		return done(KERNEL_NOT_CARRIER, X_PASS);
-	key = ctx->ingress_ifindex;
+	__u32 key = ctx->ingress_ifindex;
 	struct transit_ingress *in = bpf_map_lookup(&ingress, &key);
 	if (!in || !WORD64(in))
 		return done(KERNEL_NO_INGRESS, X_PASS);
@@ -360,11 +349,11 @@ int transit(struct xdp_md *ctx)
 	/* Shift. */
 	__u32 first = hi >> 32 & 0xffff;
 	enum verdict verdict = FORWARDED_PLAIN;
-	if (first == me->sid) {
+	if (first == our_sid) {
 		first = hi >> 48;
 		if (!first)
-			return arrived(ctx, ip, end, me->wireguard_port);
-		if (first == me->sid)
+			return arrived(ctx, ip, end, wireguard_port);
+		if (first == our_sid)
 			return done(DROPPED_LOOP, X_DROP);
 		if (ip->next == IPPROTO_HOPOPTS)
 			return done(KERNEL_HOP_BY_HOP, X_PASS);

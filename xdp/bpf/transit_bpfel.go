@@ -38,13 +38,6 @@ type TransitTransitMeter struct {
 	Remark uint32
 }
 
-type TransitTransitSelf struct {
-	_             structs.HostLayout
-	Block         uint32
-	Sid           uint16
-	WireguardPort uint16
-}
-
 type TransitTransitTally struct {
 	_       structs.HostLayout
 	Packets uint64
@@ -92,21 +85,23 @@ const (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	TransitMapAdjacencies  = "adjacencies"
-	TransitMapEdgeSockets  = "edge_sockets"
-	TransitMapGuard        = "guard"
-	TransitMapIngress      = "ingress"
-	TransitMapMeters       = "meters"
-	TransitMapPorts        = "ports"
-	TransitMapRoutes       = "routes"
-	TransitMapSelf         = "self"
-	TransitMapSidTallies   = "sid_tallies"
-	TransitMapUsage        = "usage"
-	TransitMapVerdicts     = "verdicts"
-	TransitProgTransit     = "transit"
-	TransitVarWithCounters = "with_counters"
-	TransitVarWithMeters   = "with_meters"
-	TransitVarWithRepair   = "with_repair"
+	TransitMapAdjacencies   = "adjacencies"
+	TransitMapEdgeSockets   = "edge_sockets"
+	TransitMapGuard         = "guard"
+	TransitMapIngress       = "ingress"
+	TransitMapMeters        = "meters"
+	TransitMapPorts         = "ports"
+	TransitMapRoutes        = "routes"
+	TransitMapSidTallies    = "sid_tallies"
+	TransitMapUsage         = "usage"
+	TransitMapVerdicts      = "verdicts"
+	TransitProgTransit      = "transit"
+	TransitVarOurBlock      = "our_block"
+	TransitVarOurSid        = "our_sid"
+	TransitVarWireguardPort = "wireguard_port"
+	TransitVarWithCounters  = "with_counters"
+	TransitVarWithMeters    = "with_meters"
+	TransitVarWithRepair    = "with_repair"
 )
 
 // LoadTransit returns the embedded CollectionSpec for Transit.
@@ -165,7 +160,6 @@ type TransitMapSpecs struct {
 	Meters      *ebpf.MapSpec `ebpf:"meters"`
 	Ports       *ebpf.MapSpec `ebpf:"ports"`
 	Routes      *ebpf.MapSpec `ebpf:"routes"`
-	Self        *ebpf.MapSpec `ebpf:"self"`
 	SidTallies  *ebpf.MapSpec `ebpf:"sid_tallies"`
 	Usage       *ebpf.MapSpec `ebpf:"usage"`
 	Verdicts    *ebpf.MapSpec `ebpf:"verdicts"`
@@ -175,9 +169,12 @@ type TransitMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type TransitVariableSpecs struct {
-	WithCounters *ebpf.VariableSpec `ebpf:"with_counters"`
-	WithMeters   *ebpf.VariableSpec `ebpf:"with_meters"`
-	WithRepair   *ebpf.VariableSpec `ebpf:"with_repair"`
+	OurBlock      *ebpf.VariableSpec `ebpf:"our_block"`
+	OurSid        *ebpf.VariableSpec `ebpf:"our_sid"`
+	WireguardPort *ebpf.VariableSpec `ebpf:"wireguard_port"`
+	WithCounters  *ebpf.VariableSpec `ebpf:"with_counters"`
+	WithMeters    *ebpf.VariableSpec `ebpf:"with_meters"`
+	WithRepair    *ebpf.VariableSpec `ebpf:"with_repair"`
 }
 
 // TransitObjects contains all objects after they have been loaded into the kernel.
@@ -207,7 +204,6 @@ type TransitMaps struct {
 	Meters      *ebpf.Map `ebpf:"meters"`
 	Ports       *ebpf.Map `ebpf:"ports"`
 	Routes      *ebpf.Map `ebpf:"routes"`
-	Self        *ebpf.Map `ebpf:"self"`
 	SidTallies  *ebpf.Map `ebpf:"sid_tallies"`
 	Usage       *ebpf.Map `ebpf:"usage"`
 	Verdicts    *ebpf.Map `ebpf:"verdicts"`
@@ -222,7 +218,6 @@ func (m *TransitMaps) Close() error {
 		m.Meters,
 		m.Ports,
 		m.Routes,
-		m.Self,
 		m.SidTallies,
 		m.Usage,
 		m.Verdicts,
@@ -233,9 +228,12 @@ func (m *TransitMaps) Close() error {
 //
 // It can be passed to LoadTransitObjects or ebpf.CollectionSpec.LoadAndAssign.
 type TransitVariables struct {
-	WithCounters *ebpf.Variable `ebpf:"with_counters"`
-	WithMeters   *ebpf.Variable `ebpf:"with_meters"`
-	WithRepair   *ebpf.Variable `ebpf:"with_repair"`
+	OurBlock      *ebpf.Variable `ebpf:"our_block"`
+	OurSid        *ebpf.Variable `ebpf:"our_sid"`
+	WireguardPort *ebpf.Variable `ebpf:"wireguard_port"`
+	WithCounters  *ebpf.Variable `ebpf:"with_counters"`
+	WithMeters    *ebpf.Variable `ebpf:"with_meters"`
+	WithRepair    *ebpf.Variable `ebpf:"with_repair"`
 }
 
 // TransitPrograms contains all programs after they have been loaded into the kernel.
