@@ -19,7 +19,7 @@ help: ## list the targets
 
 build: ## build bin/dssn
 	@mkdir -p bin
-	$(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN) ./cmd/dssn
+	$(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION) -X dssn/perf/report.version=$(VERSION)" -o $(BIN) ./cmd/dssn
 
 demo: build ## run the main job on a network of namespaces (root), then remove everything
 	./$(BIN) lab run --size $(SIZE) $(DEMO)

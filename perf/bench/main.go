@@ -86,6 +86,9 @@ func run(args []string) error {
 		return err
 	}
 	r := report.New("bench", *title, command)
+	if text, err := exec.Command("git", "describe", "--always", "--dirty").Output(); err == nil {
+		r.Program = strings.TrimSpace(string(text))
+	}
 	r.Ends = []report.End{report.ThisEnd("bench")} // the load is that before the run
 	if load := r.Ends[0].Load; load > 0.5 {
 		r.Warn(fmt.Sprintf("the machine was not idle before the run: %.1f runnable tasks on %d cores", load, r.Ends[0].Cores))

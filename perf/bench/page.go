@@ -48,6 +48,9 @@ func section(b *bytes.Buffer, name string, r *report.Result) error {
 	for _, e := range r.Ends {
 		fmt.Fprintf(b, ", on %d cores of %s, Linux %s, %s; load before %.2f", e.Cores, e.CPU, e.Kernel, e.Go, e.Load)
 	}
+	if r.Program != "" {
+		fmt.Fprintf(b, "; commit %s", r.Program)
+	}
 	b.WriteString(".\n")
 	for _, w := range r.Distrust() {
 		fmt.Fprintf(b, "\n> %s\n", w)

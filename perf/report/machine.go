@@ -51,8 +51,14 @@ func thisInterface(name string) Interface {
 	return i
 }
 
-// revision is the program's version, as the build recorded it.
+// version is set by the build (-ldflags "-X dssn/perf/report.version=…").
+var version string
+
+// revision is the program's version, as the build set or recorded it.
 func revision() string {
+	if version != "" {
+		return version
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return ""

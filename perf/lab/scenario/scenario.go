@@ -9,7 +9,7 @@
 //	at 20s    kill chengdu for 4s
 //	at 22.5s  kill controller
 //	at 30s    start controller
-//	at 31s    cut link 4
+//	at 31 s   cut link 4
 //	at 33s    restore link 4
 //	at 40s    say nothing more will happen
 //	at 1m     end
@@ -119,7 +119,7 @@ func Parse(text string, names Names) (s Scenario, err error) {
 		if len(line) > maxLine {
 			return s, fmt.Errorf("line %d is longer than %d bytes", number, maxLine)
 		}
-		words := strings.Fields(line)
+		words := joinUnits(strings.Fields(line))
 		if len(words) == 0 || strings.HasPrefix(words[0], "#") {
 			continue
 		}
@@ -148,6 +148,17 @@ func Parse(text string, names Names) (s Scenario, err error) {
 	}
 	slices.SortStableFunc(s.Actions, func(a, b Action) int { return cmp.Compare(a.At, b.At) })
 	return s, s.check()
+}
+
+// joinUnits lets people write "10 s" for 10s.
+func joinUnits(words []string) []string {
+	for i := 1; i+1 < len(words); i++ {
+		if _, err := strconv.ParseFloat(words[i], 64); err == nil && (words[i-1] == "at" || words[i-1] == "for") && slices.Contains([]string{"ns", "us", "ms", "s", "m", "h"}, words[i+1]) {
+			words[i] += words[i+1]
+			words = slices.Delete(words, i+1, i+2)
+		}
+	}
+	return words
 }
 
 // undo is the action that ends another.
