@@ -122,7 +122,11 @@ func printReservation(w io.Writer, r northbound.Reservation) error {
 		row("  ceiling\t%s", r.Ceiling)
 		row("  admitted\t%s%s", r.Allocated, limit)
 		row("  path\t%s  (%s)", route(r.Path), r.Latency.Round(10*time.Microsecond))
-		for _, p := range r.Repairs {
+		for i, p := range r.Repairs {
+			if i == 0 && len(r.Parts) == 2 {
+				row("  and\t%s  (%s of the rate, %s by the first)", route(p), r.Parts[1], r.Parts[0])
+				continue
+			}
 			row("  or else\t%s", route(p))
 		}
 		if !r.Until.IsZero() {

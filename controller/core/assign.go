@@ -165,6 +165,9 @@ func (x *step) tunnels(a *southbound.Assignment, n *Node, e *edge) {
 			Allowed: append([]netip.Prefix{netip.PrefixFrom(m.Node.Addr(), 128)}, allowed[name]...),
 			Paths:   x.pathsTo(n.Name, name),
 		}
+		if pair := x.s.Pairs[pairKey(n.Name, name)]; pair != nil && pair.Spread {
+			p.Lanes = spreadLanes(p.Lanes)
+		}
 		if len(p.Paths) == 0 {
 			continue // there has never been a way; nothing could be sent
 		}
@@ -172,10 +175,14 @@ func (x *step) tunnels(a *southbound.Assignment, n *Node, e *edge) {
 		a.Peers = append(a.Peers, p)
 	}
 	for _, r := range e.meters {
-		a.Meters = append(a.Meters, southbound.Meter{
+		m := southbound.Meter{
 			Reservation: r.ID, From: r.From, To: r.To, Ingress: r.Ingress == n.Name, Class: r.Class,
 			Committed: r.Committed, Ceiling: r.Ceiling, Allocated: r.Allocated, Burst: burst(r),
-		})
+		}
+		if m.Ingress {
+			m.Parts = r.Parts
+		}
+		a.Meters = append(a.Meters, m)
 	}
 }
 
@@ -271,7 +278,7 @@ func (c *Core) Assignment(name string) *southbound.Assignment { return c.assignm
 // view returns a reservation as people see it.
 func (c *Core) view(r *Reservation) *northbound.Reservation {
 	v := r.Reservation
-	v.Burst = burst(r)
+	v.Burst, v.Parts = burst(r), slices.Clone(r.Parts)
 	if pair := c.s.Pairs[pairKey(r.Ingress, r.Egress)]; pair != nil && !ended(r) {
 		v.Path, v.Repairs = slices.Clone(pair.Path), slices.Clone(pair.Repairs)
 		if links, _ := c.linksOf(pair.Path); links != nil {

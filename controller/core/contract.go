@@ -291,7 +291,7 @@ func (x *step) release(in *Release) (*northbound.Reservation, error) {
 }
 
 func (x *step) terminate(r *Reservation, reason string) {
-	r.State, r.Reason, r.Ended, r.Allocated, r.Limit = northbound.StateTerminated, reason, x.now, 0, ""
+	r.State, r.Reason, r.Ended, r.Allocated, r.Parts, r.Limit = northbound.StateTerminated, reason, x.now, 0, nil, ""
 	r.HeldUntil = time.Time{}
 	if n := len(r.Segments); n > 0 && r.Segments[n-1].To.IsZero() {
 		r.Segments[n-1].To = x.now

@@ -145,6 +145,9 @@ func describe(a *southbound.Assignment) string {
 		}
 		for i, l := range p.Lanes {
 			fmt.Fprintf(&b, "%s%d-%d", map[bool]string{true: " lanes ", false: ","}[i == 0], l.Here, l.There)
+			if l.Path > 0 {
+				fmt.Fprintf(&b, " by path %d", l.Path)
+			}
 		}
 		for _, w := range p.Paths {
 			fmt.Fprintf(&b, " %s[%s]", strings.Join(w.Hops, ">"), w.Carrier.Path())
@@ -153,6 +156,9 @@ func describe(a *southbound.Assignment) string {
 	for _, m := range a.Meters {
 		if m.Class != dssn.ClassBackground {
 			fmt.Fprintf(&b, "; meter %s %s", m.Class, m.Allocated)
+			if len(m.Parts) > 0 {
+				fmt.Fprintf(&b, " in parts %v", m.Parts)
+			}
 		}
 	}
 	if len(a.Meters) > 0 {

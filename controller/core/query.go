@@ -312,12 +312,21 @@ func (c *Core) links() []northbound.Link {
 		if ended(r) || pair == nil {
 			continue
 		}
+		rate := r.Allocated
+		if r.Implicit && replaced[flowKey(r)] {
+			rate = 0
+		}
+		if len(r.Parts) > 0 && len(pair.Repairs) > 0 {
+			second, _ := c.linksOf(pair.Repairs[0])
+			for _, li := range second {
+				allocated[li] += r.Parts[1]
+			}
+			rate = r.Parts[0]
+		}
 		links, _ := c.linksOf(pair.Path)
 		for _, li := range links {
 			committed[li] += r.Committed
-			if !r.Implicit || !replaced[flowKey(r)] {
-				allocated[li] += r.Allocated
-			}
+			allocated[li] += rate
 		}
 	}
 	out := []northbound.Link{}

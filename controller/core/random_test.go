@@ -26,7 +26,7 @@ func TestNothingIsSoldTwiceWhateverHappens(t *testing.T) {
 func randomLife(t *testing.T, seed uint64) {
 	random := rand.New(rand.NewPCG(seed, 1))
 	s := newScript(t)
-	s.run(world + "token south-2 terminal south\njoin south-2\nsee south-2 b\nsee b a c south-2\n" +
+	s.run(world + "hello north-1 - workers=4\nhello south-1 - workers=2\n" + "token south-2 terminal south\njoin south-2\nsee south-2 b\nsee b a c south-2\n" +
 		"publish north-1 rain 1000\npublish north-1 wind 1000\npublish south-1 snow 1000\n")
 	pick := func(words ...string) string { return words[random.IntN(len(words))] }
 	for range 60 {
@@ -45,6 +45,7 @@ func randomLife(t *testing.T, seed uint64) {
 			"revoke operator "+data,
 			"freeze operator "+pick("south", "south-2", "rain", "snow")+" because",
 			"unfreeze operator", "unfreeze operator",
+			"hello "+node+" aes workers=2", "hello "+node+" aes workers=1",
 			"see b a c south-2", "see b c south-2", "see d a c", "see d a", "see b a c", "see a b d north-1",
 			fmt.Sprintf("wait %d", random.IntN(40)),
 		)
@@ -71,6 +72,11 @@ func (s *script) checkLaws(line string) {
 		}
 		if r.State == northbound.StateTerminated && r.Allocated != 0 {
 			s.t.Fatalf("after %q: %s has ended and is allocated %s", line, r.ID, r.Allocated)
+		}
+	}
+	for _, r := range s.c.Reservations(operator) {
+		if len(r.Parts) > 0 && (r.Parts[0]+r.Parts[1] != r.Allocated || len(r.Repairs) == 0) {
+			s.t.Fatalf("after %q: %s is allocated %s in parts %v over %v", line, r.ID, r.Allocated, r.Parts, r.Repairs)
 		}
 	}
 	for _, l := range s.c.Status(operator).Links {

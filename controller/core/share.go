@@ -356,16 +356,20 @@ func (c *Core) capacities() []dssn.Bandwidth {
 
 // share sets what every reservation is allocated and why not more.
 func (x *step) share() {
-	was := map[dssn.ReservationID]dssn.Bandwidth{}
+	type rates struct {
+		all   dssn.Bandwidth
+		parts []dssn.Bandwidth
+	}
+	was := map[dssn.ReservationID]rates{}
 	for id, r := range x.s.Reservations {
 		if !ended(r) {
-			was[id] = r.Allocated
-			r.Allocated, r.Limit = 0, ""
+			was[id] = rates{r.Allocated, r.Parts}
+			r.Allocated, r.Parts, r.Limit = 0, nil, ""
 		}
 	}
 	defer func() {
-		for id, rate := range was {
-			if r := x.s.Reservations[id]; r.Allocated != rate {
+		for id, w := range was {
+			if r := x.s.Reservations[id]; r.Allocated != w.all || !slices.Equal(r.Parts, w.parts) {
 				x.touch(r)
 			}
 		}
@@ -390,6 +394,7 @@ func (x *step) share() {
 		}
 		r.State, r.Reason = state, reason
 	}
+	x.spread(rs, ds, shares)
 }
 
 // expected returns what a wish would be allocated on path p now.

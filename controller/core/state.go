@@ -106,6 +106,8 @@ type Pair struct {
 	Egress  string     `json:"egress"`
 	Path    []string   `json:"path,omitempty"` // node names
 	Repairs [][]string `json:"repairs,omitempty"`
+	// Spread is true while the first repair is used beside Path (spread.go).
+	Spread bool `json:"spread,omitempty"`
 	// Fault says why the pair has not what it should; empty when all is well.
 	Fault string `json:"fault,omitempty"`
 }

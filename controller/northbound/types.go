@@ -166,8 +166,11 @@ type Reservation struct {
 	Committed   dssn.Bandwidth `json:"committed_bps"`
 	Ceiling     dssn.Bandwidth `json:"ceiling_bps"`
 	Allocated   dssn.Bandwidth `json:"allocated_bps"`
-	Burst       dssn.ByteCount `json:"burst_bytes"`
-	Priority    int            `json:"priority"`
+	// Parts, if there are any, are how much of Allocated goes by Path and how much
+	// by the first of Repairs, used beside it.
+	Parts    []dssn.Bandwidth `json:"parts_bps,omitempty"`
+	Burst    dssn.ByteCount   `json:"burst_bytes"`
+	Priority int              `json:"priority"`
 	// Limit names the link that keeps Allocated under Ceiling.
 	Limit     string        `json:"limit,omitempty"`
 	Path      []string      `json:"path,omitempty"`    // node names, both edges included
