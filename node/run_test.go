@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"dssn"
 	"dssn/controller/southbound"
 	"dssn/node/kernel"
 )
@@ -332,4 +333,78 @@ func TestANodeWhoseTunnelInterfaceIsDeletedEndsAndSaysSo(t *testing.T) {
 	if log := west.log.String(); !strings.Contains(log, "the tunnel engine has ended, start the node again: the interface dssn0 was deleted") {
 		t.Errorf("the reason is not given:\n%s", log)
 	}
+}
+
+// A lane with a path of its own: its packets are seen at that path's hub, the others'
+// at the first path's; when the second path is cut, all go by the first.
+func TestALaneTravelsByItsOwnPath(t *testing.T) {
+	w := newWorld(t)
+	west, east := w.hosts["west"], w.hosts["east"]
+	west.a.Peers[0].Lanes[1].Path = 1
+	for i := range west.a.Meters {
+		if m := &west.a.Meters[i]; m.Ingress {
+			m.Parts = []dssn.Bandwidth{m.Allocated / 2, m.Allocated / 2}
+		}
+	}
+	text, _ := json.Marshal(west.a)
+	if err := os.WriteFile(filepath.Join(west.state, fileAssignment), text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.startAll()
+	eventually(t, "the allocated path in use both ways", func() bool { return west.using(t) == "north" && east.using(t) == "north" })
+
+	// Thirty flows of their own ports; how many of their packets a hub passes on.
+	const flows, each = 30, 100
+	var out []*net.UDPConn
+	err := west.space.Do(func() error {
+		for range flows {
+			c, err := net.DialUDP("udp6", nil, &net.UDPAddr{IP: east.id.Addr().AsSlice(), Port: 5000})
+			if err != nil {
+				return err
+			}
+			out = append(out, c)
+			t.Cleanup(func() { c.Close() })
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	passed := func(hub string) int {
+		text, err := w.hosts[hub].space.Run("ip", "-j", "-s", "link", "show", "dev", "to-e")
+		var links []struct {
+			Stats struct{ TX struct{ Bytes int } } `json:"stats64"`
+		}
+		if err == nil {
+			err = json.Unmarshal([]byte(text), &links)
+		}
+		if err != nil || len(links) != 1 {
+			t.Fatalf("ask %s for its counters: %v: %s", hub, err, text)
+		}
+		return links[0].Stats.TX.Bytes
+	}
+	const size = 1000
+	send := func() (north, south int) {
+		n, s := passed("north"), passed("south")
+		for i := range each {
+			for _, c := range out {
+				c.Write(make([]byte, size)) // refused: nobody listens there
+			}
+			if i%10 == 9 {
+				time.Sleep(time.Millisecond) // the pace of a sender
+			}
+		}
+		return passed("north") - n, passed("south") - s
+	}
+	eventually(t, "packets by both paths", func() bool {
+		north, south := send()
+		return north > flows*each*size/5 && south > flows*each*size/5
+	})
+	if out, err := w.hosts["w"].space.Run("ip", "link", "set", "to-south", "down"); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	eventually(t, "all packets by the first path", func() bool {
+		north, south := send()
+		return north > flows*each*size && south == 0
+	})
 }
