@@ -7,8 +7,9 @@ import "math"
 // Shape of the sweeps, found by trial (see DESIGN.md).
 const (
 	kappaFirst = 2.0  // price that one capacity too much adds
-	kappaGrow  = 1.15 // by round
+	kappaStep  = 1.15 // by round
 	kappaMost  = 50
+	kappaEarly = 6 // rounds in which it only grows
 	roundKnown = 3 // sweeps over known paths in a round
 	tolFirst   = 1e-2
 	tolPart    = 0.1 // of the gap: what a move must gain
@@ -43,7 +44,6 @@ func solveFlow(in *Instance, n *net, w *workload, o Options) (*Allocation, error
 	least, stale, kappa := math.Inf(1), 0, kappaFirst
 	for f.round = 1; ; f.round++ {
 		s.reprice(kappa)
-		kappa = math.Min(kappaMost, kappaGrow*kappa)
 		s.pass(false)
 		for range roundKnown {
 			s.pass(true)
@@ -55,6 +55,7 @@ func solveFlow(in *Instance, n *net, w *workload, o Options) (*Allocation, error
 		f.learn()
 		value := s.worth()
 		gap := (f.bound - value) / f.bound
+		kappa = f.balance(kappa, value)
 		if o.Progress != nil {
 			o.Progress(Progress{Round: f.round, Value: value, Bound: f.bound, Columns: s.holdings()})
 		}
@@ -86,6 +87,24 @@ func (f *flowSearch) answer(anything bool) *Allocation {
 	}
 	return &Allocation{Objective: MaxFlow, Flows: f.s.export(cuts), Prices: f.best, Value: value, Bound: f.bound,
 		Rounds: f.round, Iterations: f.s.moves, Unserved: f.unserved}
+}
+
+// balance chooses the next stiffness. What keeps value from bound is partly that loads exceed
+// capacities, which stiffness mends, and partly that prices have not come far
+// enough, which it delays.
+func (f *flowSearch) balance(kappa, value float64) float64 {
+	served := f.total
+	for _, x := range f.s.short {
+		served -= x
+	}
+	over, behind := served-value, f.bound-served
+	switch {
+	case f.round <= kappaEarly || over > behind:
+		return math.Min(kappaMost, kappa*kappaStep)
+	case over < 0.3*behind:
+		return math.Max(kappaFirst, kappa/kappaStep)
+	}
+	return kappa
 }
 
 // learn keeps the multipliers if they prove more than any before.
