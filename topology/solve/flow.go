@@ -10,7 +10,7 @@ const (
 	kappaStep  = 1.15 // by round
 	kappaMost  = 50
 	kappaEarly = 6 // rounds in which it only grows
-	roundKnown = 3 // sweeps over known paths in a round
+	settles    = 3 // in a round
 	tolFirst   = 1e-2
 	tolPart    = 0.1 // of the gap: what a move must gain
 	tolLeast   = 1e-4
@@ -44,9 +44,9 @@ func solveFlow(in *Instance, n *net, w *workload, o Options) (*Allocation, error
 	least, stale, kappa := math.Inf(1), 0, kappaFirst
 	for f.round = 1; ; f.round++ {
 		s.reprice(kappa)
-		s.pass(false)
-		for range roundKnown {
-			s.pass(true)
+		s.pass()
+		for range settles {
+			s.settle()
 		}
 		if f.round%measureIn == 0 {
 			s.measure()

@@ -107,6 +107,13 @@ func (s *sweep) addUp(sc *scout, g *grove, at []float64) {
 func (s *sweep) fill(k int, cuts []cut, load []float64) []cut {
 	g, w := &s.groves[k], s.w
 	n, i := len(cuts), 0
+	// No path has more room than it had before this source began.
+	s.at = grown(s.at, len(g.parent))
+	s.at[0] = math.Inf(1)
+	for t := 1; t < len(s.at); t++ {
+		e := g.link[t]
+		s.at[t] = math.Min(s.at[g.parent[t]], s.n.capacity[e]-load[e])
+	}
 	for d := w.from[k]; d < w.from[k+1]; d++ {
 		from := i
 		want := w.mass[d]
@@ -137,6 +144,9 @@ func (s *sweep) fill(k int, cuts []cut, load []float64) []cut {
 // room takes up to want of what every link on the way to twig t has left, unless that
 // is next to nothing.
 func (s *sweep) room(g *grove, t int32, load []float64, want float64) float64 {
+	if s.at[t] <= 1e-6*want {
+		return 0
+	}
 	x := want
 	for u := t; u > 0; u = g.parent[u] {
 		e := g.link[u]

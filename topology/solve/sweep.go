@@ -61,7 +61,7 @@ type sweep struct {
 	lose, win []int32
 	landed    []proposal // those of the present source that made a holding larger
 	moves     int        // so far
-	known     bool
+	few       []proposal
 	sums      []float64 // by source
 }
 
@@ -100,7 +100,7 @@ func newSweep(n *net, w *workload, refuse bool) *sweep {
 	for k, v := range w.sources {
 		s.groves = append(s.groves, newGrove(v, n.nodes, int(w.from[k+1]-w.from[k])))
 	}
-	s.batch = max(1, min(8, len(w.sources)/24))
+	s.batch = max(1, min(16, len(w.sources)/24))
 	for i := range s.snap {
 		s.snap[i] = snapshot{make([]float64, n.links), make([]float64, n.links), s.c.newTolls()}
 		s.proposals[i] = make([][]proposal, s.batch)
@@ -131,11 +131,8 @@ func (s *sweep) take(p *snapshot) {
 	s.c.measure(p.tolls, p.cost, p.price)
 }
 
-// pass lets every source reconsider once: over all paths, or over those it knows,
-// which takes a tenth of the time.
-func (s *sweep) pass(known bool) {
-	s.known, s.means = known, 0
-	clear(s.mean)
+// pass lets every source reconsider once, over all paths.
+func (s *sweep) pass() {
 	n := len(s.groves)
 	s.take(&s.snap[0])
 	s.inTurn(0, 0, nil)
@@ -148,11 +145,26 @@ func (s *sweep) pass(known bool) {
 			for i := range min(s.batch, n-from) {
 				s.decide(&s.groves[from+i], s.proposals[b][i])
 			}
+		})
+	}
+}
+
+// settle lets every source reconsider once, over the paths it knows. That takes a tenth of the
+// time of a pass, too little to share.
+func (s *sweep) settle() {
+	s.means = 0
+	clear(s.mean)
+	for k := range s.groves {
+		g := &s.groves[k]
+		s.at = g.prices(s.at, s.price)
+		s.few = s.proposeKnown(g, k, s.few[:0])
+		s.decide(g, s.few)
+		if k%s.batch == 0 {
 			for e, x := range s.price {
 				s.mean[e] += x
 			}
 			s.means++
-		})
+		}
 	}
 }
 
@@ -182,9 +194,6 @@ func (s *sweep) inTurn(from, b int, meanwhile func()) {
 // propose lists what the demands of source k would rather have at the snapshot's prices.
 func (s *sweep) propose(sc *scout, p *snapshot, k int, out []proposal) []proposal {
 	g, w := &s.groves[k], s.w
-	if s.known {
-		return s.proposeKnown(sc, p, k, out)
-	}
 	limit := math.Inf(1)
 	if s.refuse {
 		limit = 1 + hair
@@ -217,26 +226,35 @@ func (s *sweep) propose(sc *scout, p *snapshot, k int, out []proposal) []proposa
 	return out
 }
 
-// proposeKnown is propose over the twigs that there are.
-func (s *sweep) proposeKnown(sc *scout, p *snapshot, k int, out []proposal) []proposal {
-	g, w := &s.groves[k], s.w
-	sc.at = g.prices(sc.at, p.price)
+// proposeKnown is propose over the twigs that there are, priced in s.at.
+func (s *sweep) proposeKnown(g *grove, k int, out []proposal) []proposal {
+	w := s.w
 	for d := w.from[k]; d < w.from[k+1]; d++ {
 		best, to := math.Inf(1), int32(-1)
 		if w.bound == nil || w.bound[d] == NoLatencyBound {
 			for t := g.first[w.dst[d]]; t >= 0; t = g.next[t] {
-				if sc.at[t] < best {
-					best, to = sc.at[t], t
+				if s.at[t] < best {
+					best, to = s.at[t], t
 				}
 			}
 		} else {
 			for h := s.head[d]; h >= 0; h = g.held[h].next {
-				if t := g.held[h].twig; sc.at[t] < best {
-					best, to = sc.at[t], t
+				if t := g.held[h].twig; s.at[t] < best {
+					best, to = s.at[t], t
 				}
 			}
 		}
-		out = s.proposeFor(sc, g, d, best, to, int32(len(g.parent)), out)
+		if s.refuse && best > 1 {
+			best, to = 1, -1
+		}
+		if s.short[d] > 0 && best < 1-s.tol {
+			out = append(out, proposal{d, -1, to})
+		}
+		for h := s.head[d]; h >= 0; h = g.held[h].next {
+			if s.at[g.held[h].twig] > best+s.tol {
+				out = append(out, proposal{d, h, to})
+			}
+		}
 	}
 	return out
 }
