@@ -22,10 +22,11 @@ type climb struct {
 	level, top float64 // bits per second per unit of speed; nobody rises above top
 	bound      float64 // no allocation has a higher level: what the last prices prove
 	price      []float64
-	dist       []float64 // by demand: its least price, +Inf where it has no path
-	load       []float64 // by link
-	found      []dealt   // what the last master found
-	best       []dealt   // a feasible allocation at the last level that was finished
+	dist       []float64   // by demand: its least price, +Inf where it has no path
+	load       []float64   // by link
+	parts      [][]float64 // by worker, the same
+	found      []dealt     // what the last master found
+	best       []dealt     // a feasible allocation at the last level that was finished
 
 	// What earlier levels leave behind.
 	past  []float64 // by link: Σ of their prices, each scaled to a largest one of 1
@@ -60,6 +61,7 @@ func newClimb(in *Instance, n *net, o Options) *climb {
 		speed: byDemand(), least: byDemand(), most: byDemand(), dist: byDemand(), face: byDemand(),
 		price: byLink(), load: byLink(), past: byLink(), full: byLink(), spent: make([]bool, n.links), priced: make([]bool, n.links)}
 	c.cols = newColumns(c.store, n.links)
+	c.master.stop = o.Stop
 	for range workers() {
 		c.trees = append(c.trees, newPriceTree(n))
 	}

@@ -25,8 +25,6 @@ package solve
 import (
 	"math"
 	"slices"
-
-	"dssn"
 )
 
 func solveFair(in *Instance, n *net, o Options) (*Allocation, error) {
@@ -40,6 +38,13 @@ func solveFair(in *Instance, n *net, o Options) (*Allocation, error) {
 		c.speed[k], c.most[k] = 0, 0
 		a.Unserved++
 	}
+	var poured []dealt
+	if d.Len() > manyDemands {
+		// Levels take their time here: first an answer, and better paths to begin with.
+		p := newPourer(c, nil)
+		p.spread()
+		poured = p.flows()
+	}
 	for c.begin() {
 		risen := c.rise()
 		prices, more := []float64(nil), false
@@ -49,7 +54,11 @@ func solveFair(in *Instance, n *net, o Options) (*Allocation, error) {
 			}
 		}
 		if !risen || more && prices == nil {
-			c.shareRest()
+			if poured != nil && len(a.Levels) == 0 {
+				c.best = poured
+			} else {
+				c.shareRest()
+			}
 			break
 		}
 	}
@@ -82,61 +91,37 @@ func (c *climb) begin() bool {
 
 // firstLevel finds a level at which the first paths have room for everybody.
 func (c *climb) firstLevel() {
-	for c.level = c.top; ; c.level *= 0.8 {
-		c.best = c.best[:0]
-		for d, p := range c.store.head {
-			if x := c.amount(int32(d), c.level); p >= 0 && x > 0 {
-				c.best = append(c.best, dealt{int32(d), p, x})
+	c.level = c.top
+	for {
+		c.loadAt(c.level)
+		worst := 0.0
+		for l, x := range c.load {
+			if x > 0 {
+				worst = math.Max(worst, x/c.n.capacity[l])
 			}
 		}
-		c.loadOf(c.best)
-		fits := true
-		for l, x := range c.load {
-			fits = fits && x <= c.n.capacity[l]
+		if worst <= 1 {
+			break
 		}
-		if fits {
-			return
+		// Amounts fall no faster than the level, so this comes from above.
+		c.level *= 0.97 / worst
+	}
+	c.best = c.best[:0]
+	for d, p := range c.store.head {
+		if x := c.amount(int32(d), c.level); p >= 0 && x > 0 {
+			c.best = append(c.best, dealt{int32(d), p, x})
 		}
 	}
+	c.loadOf(c.best)
 }
 
 // shareRest ends the climb where the next level could not be found, or not in time:
-// whoever still wants something shares what is left by water-filling over the path
-// it has. There is no proof for these rates.
+// whoever still wants something shares what is left over the path it has. There is no
+// proof for these rates.
 func (c *climb) shareRest() {
-	c.loadOf(c.best)
-	capacity := make([]dssn.Bandwidth, len(c.load))
-	for l, x := range c.load {
-		capacity[l] = dssn.Bandwidth(math.Max(0, c.n.capacity[l]-x))
-	}
-	got := make([]float64, len(c.speed))
-	for _, f := range c.best {
-		got[f.demand] += f.rate
-	}
-	var demands []PathDemand
-	var of []int32
-	for d, s := range c.speed {
-		if p := c.store.head[d]; p >= 0 && s > 0 && c.most[d]-got[d] >= 1 {
-			demands = append(demands, PathDemand{Links: c.store.path(p), Ceiling: dssn.Bandwidth(c.most[d] - got[d]), Weight: s})
-			of = append(of, int32(d))
-		}
-	}
-	shares, err := MaxMin(capacity, demands)
-	if err != nil {
-		return // a path of ours that makes no sense: what there is stands
-	}
-	at := map[[2]int32]int{}
-	for i, f := range c.best {
-		at[[2]int32{f.demand, f.path}] = i
-	}
-	for i, s := range shares {
-		key := [2]int32{of[i], c.store.head[of[i]]}
-		if k, ok := at[key]; ok {
-			c.best[k].rate += float64(s.Rate)
-		} else if s.Rate > 0 {
-			c.best = append(c.best, dealt{key[0], key[1], float64(s.Rate)})
-		}
-	}
+	p := newPourer(c, c.best)
+	p.pour()
+	c.best = p.flows()
 }
 
 // fit scales flows down where rounding has overfilled a link, and sets what is

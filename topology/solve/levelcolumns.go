@@ -120,7 +120,7 @@ func (c *climb) pulls() {
 	}
 	m.omega = omegaPart * math.Max(total, m.speed*c.level) / math.Max(1, float64(m.rows))
 	m.omegaT = 0.01 * m.speed * c.level
-	m.top = math.Min(c.top, 3*c.level)
+	m.top = math.Min(c.top, riseMost*c.level)
 }
 
 // keepCheap lists by class the columns in play: those not dearer than window above
@@ -223,11 +223,44 @@ func (c *climb) flows() []dealt {
 	return out
 }
 
+// loadOf sets load to what the flows put on the links.
 func (c *climb) loadOf(flows []dealt) {
-	clear(c.load)
-	for _, f := range flows {
-		for _, l := range c.store.path(f.path) {
-			c.load[l] += f.rate
+	c.sumLoads(len(flows), func(i int) (int32, float64) { return flows[i].path, flows[i].rate })
+}
+
+// loadAt sets load to everybody's amount at a level, on the newest paths.
+func (c *climb) loadAt(level float64) {
+	c.sumLoads(len(c.speed), func(d int) (int32, float64) {
+		return c.store.head[d], c.amount(int32(d), level)
+	})
+}
+
+// sumLoads adds up n rates over paths (-1: none), in as many parts as there are workers.
+func (c *climb) sumLoads(n int, flow func(i int) (path int32, rate float64)) {
+	parts := len(c.trees)
+	if c.parts == nil {
+		c.parts = make([][]float64, parts)
+		for i := range c.parts {
+			c.parts[i] = make([]float64, len(c.load))
+		}
+	}
+	inParallel(parts, parts, func(_, k int) {
+		load := c.parts[k]
+		clear(load)
+		for i := n * k / parts; i < n*(k+1)/parts; i++ {
+			path, rate := flow(i)
+			if path < 0 || rate == 0 {
+				continue
+			}
+			for _, l := range c.store.path(path) {
+				load[l] += rate
+			}
+		}
+	})
+	copy(c.load, c.parts[0])
+	for _, p := range c.parts[1:] {
+		for l, x := range p {
+			c.load[l] += x
 		}
 	}
 }
@@ -251,11 +284,15 @@ func (c *climb) tighten(part float64) (added int) {
 	return added
 }
 
-// resetRows makes rows of exactly the spent links and those nearly full.
+// resetRows makes rows of exactly the spent links, those half full, and those that would be
+// full were the level to rise as far as one master may raise it.
 func (c *climb) resetRows() {
+	c.loadOf(c.best)
+	now := slices.Clone(c.load)
+	c.loadAt(riseMost * c.level)
 	var rows []int32
 	for l, x := range c.load {
-		if c.spent[l] || x > rowLoad*c.n.capacity[l] {
+		if c.spent[l] || now[l] > rowLoad*c.n.capacity[l] || x > c.n.capacity[l] {
 			rows = append(rows, int32(l))
 		}
 	}

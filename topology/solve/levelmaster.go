@@ -46,6 +46,7 @@ type levelMaster struct {
 	residual      float64 // largest breach of a row, relative to link capacity
 	whole         []float64
 	steps         int
+	stop          func() bool // where not nil, ends a search that takes too long
 
 	dt, dg, dtau float64
 	dy, df       []float64
@@ -159,7 +160,9 @@ func (m *levelMaster) barrier(a float64) (sum float64) {
 func (m *levelMaster) approach(limit int) bool {
 	for range limit {
 		m.central()
-		m.steps++
+		if m.stop != nil && m.stop() {
+			return false
+		}
 		m.build()
 		if !cholesky(m.n, m.l, m.rows) {
 			return false
@@ -261,7 +264,7 @@ func (m *levelMaster) solve(target, tolerance float64, limit int) bool {
 				return m.residual < 1e-8
 			}
 		}
-		if !m.step(target) {
+		if m.stop != nil && m.stop() || !m.step(target) {
 			return false
 		}
 	}
@@ -270,7 +273,6 @@ func (m *levelMaster) solve(target, tolerance float64, limit int) bool {
 
 // step makes one predictor-corrector step (Mehrotra); false where arithmetic ends.
 func (m *levelMaster) step(target float64) bool {
-	m.steps++
 	m.build()
 	if !cholesky(m.n, m.l, m.rows) {
 		return false
@@ -325,6 +327,7 @@ func (s *levelShard) resize(rows int) {
 
 // build assembles the matrix over the rows.
 func (m *levelMaster) build() {
+	m.steps++
 	k, w := len(m.fixed), len(m.shards)
 	inParallel(w, w, func(_, i int) {
 		s := &m.shards[i]

@@ -74,11 +74,13 @@ func (c *climb) rise() bool {
 			return true
 		}
 		switch {
-		case rows == 0 && columns == 0 && gap > 30*aim && crumbs > 1e-4 && c.level < 0.99*c.top:
+		case rows == 0 && columns == 0 && gap > math.Max(30*aim, 1e-8) && crumbs > 1e-4 && c.level < 0.99*c.top:
 			crumbs *= 0.1 // the gap is not the central path's: columns are missing
 		case rows == 0 && columns == 0:
 			if gap > 1e-4 && !(c.level > c.top*(1-1e-2)) {
 				aim = math.Max(finalMu, math.Min(0.1*aim, 1e-3*gap))
+			} else if aim <= finalMu && gap < 1e-7 {
+				return true // as near as arithmetic goes; hold says whose proof it is good for
 			} else if aim = math.Min(finalMu, 0.1*aim); aim < 1e-12 {
 				return gap < 1e-3 || atTop
 			}
