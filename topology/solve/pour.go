@@ -177,7 +177,7 @@ func (p *pourer) score() (sum float64) {
 // Shape of spread, found by trial on Kdl.
 const (
 	spreadRounds = 30
-	steepness    = 2 // a link that fills at half the level is 2⁵ times as dear
+	steepness    = 2  // a link that fills at half the level is 2⁵ times as dear
 	movers       = 16 // one in so many moves in a round, or all would go the same way
 )
 
