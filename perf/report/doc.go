@@ -4,10 +4,14 @@
 //
 //	result.go     dssn-perf-result/1, the format, as Go types
 //	read.go       reading it, strictly; writing it
+//	check.go      what a result cannot say
 //	canonical.go  the one sequence of bytes that stands for a JSON value (RFC 8785)
 //	sign.go       signatures of those who took part
 //	machine.go    describing the machine that measured
 //	histogram.go  latencies as distributions
+//	compare.go    two results against each other, with intervals of confidence
+//	text.go       both as words
+//	html.go       both as one self-contained page (page.html; sections.go, comparehtml.go; chart.go draws)
 //
 // A tool makes a Result, fills in what it has (everything but Format, Kind,
 // Command and At may stay empty), has it signed where two ends took part, and

@@ -3,7 +3,8 @@
 // I/O: frames are lengths, time is an argument, and chance is a function of a
 // seed, so that the same seed gives the same drops.
 //
-//	settings.go  what can be asked for, with its text form "rate=1G delay=10ms loss=0.1%"
+//	settings.go  what can be asked for
+//	words.go     the same as text: "rate=1G delay=10ms loss=0.1%"
 //	draw.go      chance: a pure function of seed, direction, frame index and purpose
 //	line.go      one direction: (now, frame) → when it comes out, or why it does not
 //	held.go      the frames on their way, in the order in which they come out

@@ -5,6 +5,7 @@
 //	                        └─ this loop ─┘
 //
 //	port.go  the loop: receive, decide, hold, send; one thread per wire
+//	control.go  changing and asking it while it runs
 //	slab.go  memory for the frames on their way
 //	clock.go when to sleep and when to spin
 //
