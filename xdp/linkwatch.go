@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,8 +23,7 @@ type LinkWatcher struct {
 	ask   int      // any socket, to ask drivers through
 	wake  *os.File // closed to end Run
 	stop  *os.File
-	done  sync.WaitGroup
-	once  sync.Once
+	life  lifetime
 }
 
 // WatchLinks begins to listen in the caller's network namespace.
@@ -73,8 +71,10 @@ func (w *LinkWatcher) Ask(links []AskedLink) {
 // process may have it, since the time from the event to the repair is what a cut
 // costs: it should flip words and return. One Run at a time.
 func (w *LinkWatcher) Run(changed func(ifindex int, up bool)) error {
-	w.done.Add(1)
-	defer w.done.Done()
+	if !w.life.begin() {
+		return nil
+	}
+	defer w.life.running.Done()
 	result := make(chan error, 1)
 	go func() {
 		defer realTime()()
@@ -165,10 +165,8 @@ func nextLink(b []byte) (ifindex int, up, is bool, rest []byte) {
 
 // Close ends Run and waits for it. Calling it again is harmless.
 func (w *LinkWatcher) Close() (err error) {
-	w.once.Do(func() {
-		err = w.stop.Close()
-		w.done.Wait()
+	if w.life.close(func() { err = w.stop.Close() }) {
 		err = errors.Join(err, w.wake.Close(), unix.Close(w.fd), unix.Close(w.ask))
-	})
+	}
 	return err
 }

@@ -52,3 +52,18 @@ func FuzzNextLink(f *testing.F) {
 		}
 	})
 }
+
+func TestRunAfterCloseReturnsAtOnce(t *testing.T) {
+	w, err := WatchLinks()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := w.Run(func(int, bool) { t.Error("told something") }); err != nil {
+		t.Error(err)
+	}
+}

@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"os"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -33,8 +32,7 @@ type Prober struct {
 	wake, stop *os.File
 	secret     uint64
 	targets    atomic.Pointer[[]ProbeTarget]
-	done       sync.WaitGroup
-	once       sync.Once
+	life       lifetime
 }
 
 // ProberOptions says who asks, and how.
@@ -125,8 +123,10 @@ type asked struct {
 // It is called on a thread with real-time priority where the process may have it: it
 // should flip a word and return. One Run at a time.
 func (p *Prober) Run(changed func(a Adjacency, up bool)) error {
-	p.done.Add(1)
-	defer p.done.Done()
+	if !p.life.begin() {
+		return nil
+	}
+	defer p.life.running.Done()
 	result := make(chan error, 1)
 	go func() {
 		defer realTime()()
@@ -280,11 +280,9 @@ func (p *Prober) answer(b []byte) (number uint32, ok bool) {
 
 // Close ends Run and waits for it. Calling it again is harmless.
 func (p *Prober) Close() (err error) {
-	p.once.Do(func() {
-		err = p.stop.Close()
-		p.done.Wait()
+	if p.life.close(func() { err = p.stop.Close() }) {
 		err = errors.Join(err, p.closeAll())
-	})
+	}
 	return err
 }
 
