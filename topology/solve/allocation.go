@@ -53,8 +53,18 @@ type Flow struct {
 
 // Level proves the rates of the demands that stand at it: see Verify.
 type Level struct {
-	Rate   float64   // bits per second per unit of weight
+	Rate   float64   // bits per second per unit of weight; in a committed Stage a part of the committed rate
 	Prices []float64 // by link
+	Stage  Stage
+}
+
+// Shortfall is a committed rate that does not fit.
+type Shortfall struct {
+	Demand    int32
+	Committed float64 // bits per second
+	Got       float64
+	Level     int     // the level whose prices prove it, -1: there is no path at all
+	Cut       []int32 // full links, ascending, at least one of which is on every path of the demand
 }
 
 // Allocation is an answer.
@@ -63,6 +73,8 @@ type Allocation struct {
 	Flows     []Flow
 	Prices    []float64 // the proof for MaxFlow and MaxLambda, by link
 	Levels    []Level   // the proof for MaxMinFair
+	// Short lists the committed rates that do not fit, the greatest shortfall first.
+	Short []Shortfall
 	// Value and Bound are what the solver claims: bits per second for MaxFlow, a
 	// factor for MaxLambda, the least rate per weight for MaxMinFair (where Bound
 	// equals Value). Verify does not look at them.
@@ -101,7 +113,8 @@ func (a *Allocation) Loads(links int) []float64 {
 	return l
 }
 
-// AppendJSON appends the allocation as te-allocation/1 for the named instance.
+// AppendJSON appends the allocation as te-allocation/1 for the named instance. Levels
+// of a stage carry it as "stage", which is ours alone.
 func (a *Allocation) AppendJSON(b []byte, instance string) []byte {
 	b = append(b, `{"format":"`+AllocationFormat+`","objective":"`+a.Objective.String()+`","solver":"dssn","instance":`...)
 	b = topology.AppendJSONString(b, instance)
@@ -136,6 +149,10 @@ func (a *Allocation) AppendJSON(b []byte, instance string) []byte {
 			}
 			b = append(b, `{"rate":`...)
 			b = strconv.AppendFloat(b, l.Rate, 'g', -1, 64)
+			if l.Stage != (Stage{}) {
+				b = append(b, `,"stage":`...)
+				b = topology.AppendJSONString(b, l.Stage.String())
+			}
 			b = append(b, `,"prices":`...)
 			b = append(appendFloats(b, l.Prices), '}')
 		}
@@ -195,6 +212,14 @@ func ReadAllocation(text []byte) (a *Allocation, instance string, err error) {
 						l.Rate = r.Float(what + ": rate")
 					case "prices":
 						l.Prices = readColumn(r, "prices", r.Float)
+					case "stage":
+						text := r.String(what + ": stage")
+						if r.Err() == nil {
+							var err error
+							if l.Stage, err = parseStage(text); err != nil {
+								return fmt.Errorf("%s: %w", what, err)
+							}
+						}
 					default:
 						return r.Unknown(what, key)
 					}

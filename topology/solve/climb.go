@@ -28,6 +28,9 @@ type climb struct {
 	found      []dealt     // what the last master found
 	best       []dealt     // a feasible allocation at the last level that was finished
 
+	wanted   [][]int32 // by demand: a path to be added
+	provedBy []int32   // by demand: the first level with a price on all its paths, -1: none
+
 	// What earlier levels leave behind.
 	past  []float64 // by link: Σ of their prices, each scaled to a largest one of 1
 	spent []bool    // by link: filled for good by demands that are held
@@ -61,6 +64,10 @@ func newClimb(in *Instance, n *net, o Options) *climb {
 		speed: byDemand(), least: byDemand(), most: byDemand(), dist: byDemand(), face: byDemand(),
 		price: byLink(), load: byLink(), past: byLink(), full: byLink(), spent: make([]bool, n.links), priced: make([]bool, n.links)}
 	c.cols = newColumns(c.store, n.links)
+	c.wanted, c.provedBy = make([][]int32, len(w.of)), make([]int32, len(w.of))
+	for k := range c.provedBy {
+		c.provedBy[k] = -1
+	}
 	c.master.stop = o.Stop
 	for range workers() {
 		c.trees = append(c.trees, newPriceTree(n))

@@ -18,7 +18,7 @@
 //
 // Solve chooses paths too, over all paths, generated on demand, for three
 // objectives: the greatest total, the greatest common fraction, weighted max-min
-// fairness (weights only; orders are MaxMin's). Its Allocation carries a proof, link
+// fairness (committed rates first, and class before class where ByClass is set). Its Allocation carries a proof, link
 // prices or levels of them, and Verify, a separate small implementation, believes
 // only that. A latency bound of a demand is respected by its paths; the verified
 // bound is over all paths and so may lie above what the solver knows. Warm starts

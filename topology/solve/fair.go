@@ -30,46 +30,51 @@ import (
 func solveFair(in *Instance, n *net, o Options) (*Allocation, error) {
 	c := newClimb(in, n, o)
 	a := &Allocation{Objective: MaxMinFair}
-	d := &in.Demands
-	for k, i := range c.w.of {
-		c.speed[k], c.most[k] = d.Weight[i], float64(d.Rate[i])
-	}
-	for _, k := range c.firstPaths() {
-		c.speed[k], c.most[k] = 0, 0
-		a.Unserved++
-	}
-	var poured []dealt
-	if d.Len() > manyDemands {
-		// Levels take their time here: first an answer, and better paths to begin with.
-		p := newPourer(c, nil)
-		p.spread()
-		poured = p.flows()
-	}
-	for c.begin() {
-		risen := c.rise()
-		prices, more := []float64(nil), false
-		if risen {
-			if prices, more = c.hold(); prices != nil {
-				a.Levels = append(a.Levels, Level{Rate: c.level, Prices: prices})
-			}
+	a.Unserved = len(c.firstPaths())
+	all := stages(&in.Demands, o.ByClass)
+	for _, s := range all {
+		c.enter(s)
+		var poured []dealt
+		if in.Demands.Len() > manyDemands && s == (Stage{}) {
+			// Levels take their time here: first an answer, and better paths to begin with.
+			p := newPourer(c, nil)
+			p.spread()
+			poured = p.flows()
 		}
-		if !risen || more && prices == nil {
+		if !c.climbStage(a, s) {
 			if poured != nil && len(a.Levels) == 0 {
 				c.best = poured
 			} else {
 				c.shareRest()
 			}
-			break
 		}
 	}
 	a.Flows = c.export(c.fit(c.best))
 	a.Rounds, a.Iterations = c.rounds, c.master.steps
 	a.Value = math.Inf(1)
-	for i, r := range a.Rates(d.Len()) {
-		a.Value = math.Min(a.Value, r/d.Weight[i])
+	for i, r := range a.Rates(in.Demands.Len()) {
+		a.Value = math.Min(a.Value, r/in.Demands.Weight[i])
 	}
 	a.Bound = a.Value
+	c.shortfalls(a)
 	return a, nil
+}
+
+// climbStage goes from level to level until nobody rises in the stage any more. It
+// returns false where a level could not be found.
+func (c *climb) climbStage(a *Allocation, s Stage) bool {
+	for c.begin() {
+		if !c.rise() {
+			return false
+		}
+		prices, more := c.hold(len(a.Levels))
+		if prices != nil {
+			a.Levels = append(a.Levels, Level{Rate: c.level, Prices: prices, Stage: s})
+		} else if more {
+			return false
+		}
+	}
+	return true
 }
 
 // begin prepares the next level and says whether anybody rises.
@@ -86,29 +91,55 @@ func (c *climb) begin() bool {
 	if c.best == nil {
 		c.firstLevel()
 	}
+	// Up to here nobody rises: they all have more from an earlier stage.
+	floor := math.Inf(1)
+	for d, s := range c.speed {
+		if s > 0 {
+			floor = math.Min(floor, c.least[d]/s)
+		}
+	}
+	c.level = math.Max(c.level, floor)
 	return true
 }
 
-// firstLevel finds a level at which the first paths have room for everybody.
+// firstLevel finds a level at which there is room for everybody who rises over the
+// newest path, beside what everybody has.
 func (c *climb) firstLevel() {
-	c.level = c.top
-	for {
-		c.loadAt(c.level)
+	c.loadOf(c.best)
+	before := slices.Clone(c.load)
+	more := func(d int, level float64) float64 { return c.amount(int32(d), level) - c.least[d] }
+	c.top = 0
+	for d, s := range c.speed {
+		if s > 0 {
+			c.top = math.Max(c.top, c.most[d]/s)
+		}
+	}
+	for c.level = c.top; c.level > 1e-9*c.top; {
+		c.sumLoads(len(c.speed), func(d int) (int32, float64) { return c.store.head[d], more(d, c.level) })
 		worst := 0.0
 		for l, x := range c.load {
 			if x > 0 {
-				worst = math.Max(worst, x/c.n.capacity[l])
+				worst = math.Max(worst, x/math.Max(c.n.capacity[l]-before[l], 1e-9*c.n.capacity[l]))
 			}
 		}
 		if worst <= 1 {
 			break
 		}
 		// Amounts fall no faster than the level, so this comes from above.
-		c.level *= 0.97 / worst
+		c.level *= math.Max(0.97/worst, 1e-3)
 	}
-	c.best = c.best[:0]
+	place := make(map[[2]int32]int, len(c.best))
+	for i, b := range c.best {
+		place[[2]int32{b.demand, b.path}] = i
+	}
 	for d, p := range c.store.head {
-		if x := c.amount(int32(d), c.level); p >= 0 && x > 0 {
+		x := more(d, c.level)
+		if p < 0 || x <= 0 {
+			continue
+		}
+		if at, ok := place[[2]int32{int32(d), p}]; ok {
+			c.best[at].rate += x
+		} else {
 			c.best = append(c.best, dealt{int32(d), p, x})
 		}
 	}

@@ -12,8 +12,9 @@ const heldSlack = 0.1
 
 // hold holds the demands that the level's prices prove to be stopped, and binds
 // everybody to what the prices say of every optimal routing. It returns the prices of
-// the level, nil where nobody is stopped, and whether somebody still rises.
-func (c *climb) hold() (prices []float64, more bool) {
+// the level, nil where nobody is stopped, and whether somebody still rises. level is
+// the number that the level will have.
+func (c *climb) hold(level int) (prices []float64, more bool) {
 	c.dropBreath()
 	gap := 0.0
 	for l, y := range c.price {
@@ -33,13 +34,11 @@ func (c *climb) hold() (prices []float64, more bool) {
 		case c.speed[d] == 0:
 		case has >= c.most[d]*(1-1e-9):
 			c.least[d], c.speed[d] = c.most[d], 0
-		case !c.rising(int32(d), c.level):
-			more = true // waits at what it has for the level to reach it
 		case c.dist[d] > 0 && gap/c.dist[d] <= heldSlack*Eps*has:
 			c.least[d], c.speed[d] = has, 0
 			stopped++
 		default:
-			more = true
+			more = true // goes on rising, or waits at what it has for the level to reach it
 		}
 	}
 	flows := c.exactly(c.found)
@@ -54,11 +53,17 @@ func (c *climb) hold() (prices []float64, more bool) {
 			c.past[l] += y / top
 			c.spent[l] = true
 		}
-		c.full[l] = c.load[l]
+		if c.spent[l] {
+			c.full[l] = c.load[l]
+		}
 	}
 	for d, x := range c.dist {
-		if !math.IsInf(x, 1) {
-			c.face[d] += x / top
+		if math.IsInf(x, 1) {
+			continue
+		}
+		c.face[d] += x / top
+		if x > faceHair*top && c.provedBy[d] < 0 {
+			c.provedBy[d] = int32(level)
 		}
 	}
 	c.keepFace(flows)

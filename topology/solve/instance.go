@@ -25,6 +25,9 @@ type Demands struct {
 	Rate     []dssn.Bandwidth // the most the demand can use, > 0
 	Weight   []float64        // share under max-min, > 0
 	Class    []int32          // 0 is the most urgent
+	// Committed is what a demand has been promised, at most its Rate: max-min serves
+	// promises before anything else. The column is nil where nobody was promised anything.
+	Committed []dssn.Bandwidth
 	// MaxLatencyMicros bounds the paths of a demand; NoLatencyBound where it does
 	// not. The column is nil where no demand has a bound.
 	MaxLatencyMicros []int64
@@ -40,6 +43,9 @@ func (d *Demands) Len() int { return len(d.Src) }
 func (d *Demands) Add(src, dst int, rate dssn.Bandwidth, weight float64, class int32) {
 	d.Src, d.Dst = append(d.Src, int32(src)), append(d.Dst, int32(dst))
 	d.Rate, d.Weight, d.Class = append(d.Rate, rate), append(d.Weight, weight), append(d.Class, class)
+	if d.Committed != nil {
+		d.Committed = append(d.Committed, 0)
+	}
 	if d.MaxLatencyMicros != nil {
 		d.MaxLatencyMicros = append(d.MaxLatencyMicros, NoLatencyBound)
 	}
@@ -56,7 +62,7 @@ type Instance struct {
 func (in *Instance) Check() error {
 	d, n := &in.Demands, in.Graph.NumNodes()
 	m := d.Len()
-	if len(d.Dst) != m || len(d.Rate) != m || len(d.Weight) != m || len(d.Class) != m || d.MaxLatencyMicros != nil && len(d.MaxLatencyMicros) != m {
+	if len(d.Dst) != m || len(d.Rate) != m || len(d.Weight) != m || len(d.Class) != m || d.Committed != nil && len(d.Committed) != m || d.MaxLatencyMicros != nil && len(d.MaxLatencyMicros) != m {
 		return fmt.Errorf("the demands' columns have different lengths: %d sources, %d destinations, %d rates, %d weights, %d classes", m, len(d.Dst), len(d.Rate), len(d.Weight), len(d.Class))
 	}
 	if m > MaxDemands {
@@ -75,6 +81,8 @@ func (in *Instance) Check() error {
 			return fmt.Errorf("demand %d has weight %g: it must be between 1e-9 and 1e9", i, d.Weight[i])
 		case d.Class[i] < 0:
 			return fmt.Errorf("demand %d has class %d: it must not be negative", i, d.Class[i])
+		case d.Committed != nil && d.Committed[i] > d.Rate[i]:
+			return fmt.Errorf("demand %d asks for %d bps but is committed %d: the committed rate must not be greater", i, uint64(d.Rate[i]), uint64(d.Committed[i]))
 		case d.MaxLatencyMicros != nil && d.MaxLatencyMicros[i] < 0:
 			return fmt.Errorf("demand %d has latency bound %d us: it must not be negative", i, d.MaxLatencyMicros[i])
 		}
@@ -84,7 +92,8 @@ func (in *Instance) Check() error {
 
 // ReadInstance reads a te-instance/1 text (../../shared/te/README.md): the nodes
 // and links of a te-topology/1 and "demands" as columns src, dst, bps, weight,
-// class and, optionally, max_latency_us (integers or null). Anything else is
+// class and, optionally, max_latency_us (integers or null). One column is ours alone:
+// committed_bps, what each demand has been promised. Anything else is
 // refused by one sentence that names the element.
 func ReadInstance(text []byte) (*Instance, error) {
 	r := strictjson.New(text)
@@ -165,6 +174,18 @@ func readDemands(r *strictjson.Reader) (d Demands) {
 			d.Weight = readColumn(r, key, r.Float)
 		case "class":
 			d.Class = readColumn(r, key, func(what string) int32 { return clampIndex(r.Int(what)) })
+		case "committed_bps":
+			columns--
+			d.Committed = readColumn(r, key, func(what string) dssn.Bandwidth {
+				v := r.Int(what)
+				if v < 0 {
+					r.Fail("%s is %d: it must not be negative", what, v)
+				}
+				return dssn.Bandwidth(v)
+			})
+			if d.Committed == nil {
+				d.Committed = []dssn.Bandwidth{}
+			}
 		case "max_latency_us":
 			columns--
 			d.MaxLatencyMicros = readColumn(r, key, func(what string) int64 {

@@ -121,6 +121,12 @@ func (c *climb) pulls() {
 	m.omega = omegaPart * math.Max(total, m.speed*c.level) / math.Max(1, float64(m.rows))
 	m.omegaT = 0.01 * m.speed * c.level
 	m.top = math.Min(c.top, riseMost*c.level)
+	for d, s := range c.speed {
+		// Nor past the level at which somebody begins to rise who has more so far.
+		if s > 0 && s*c.level < c.least[d]*(1-1e-12) {
+			m.top = math.Min(m.top, c.least[d]/s*(1+1e-9))
+		}
+	}
 }
 
 // keepCheap lists by class the columns in play: those not dearer than window above
@@ -271,10 +277,11 @@ func (c *climb) tighten(part float64) (added int) {
 	var rows []int32
 	for l, x := range c.load {
 		r := c.cols.row[l]
-		if x > part*c.n.capacity[l] && (r < 0 || int(r) < len(c.rowOf) && c.rowOf[r] < 0) {
+		limit := math.Max(c.n.capacity[l], c.full[l]) // a spent link may be overfull in the ninth digit
+		if x > part*limit && r < 0 || x > 1e-6*limit+part*limit && int(r) < len(c.rowOf) && c.rowOf[r] < 0 {
 			added++
 		}
-		if r >= 0 || x > part*c.n.capacity[l] {
+		if r >= 0 || x > part*limit {
 			rows = append(rows, int32(l))
 		}
 	}

@@ -175,44 +175,43 @@ func (c *climb) worths() []float64 {
 }
 
 // cut returns the level above which the priced links cannot go: where what the
-// demands must carry over them equals supply. Newton's steps on a function that is
-// concave above the least amounts come from below.
+// demands must carry over them equals supply. Between two levels at which somebody begins
+// to rise that function is concave, and Newton's steps come from below.
 func (c *climb) cut() float64 {
 	supply := 0.0
 	for l, y := range c.price {
 		supply += y * c.n.capacity[l]
 	}
 	level := 0.0
-	for range 200 {
-		sum, slope := 0.0, 0.0
-		for d := range c.speed {
-			if x := c.dist[d]; x > 0 && !math.IsInf(x, 1) {
-				sum += x * c.amount(int32(d), level)
-				if c.rising(int32(d), level) {
-					slope += x * c.speed[d]
-				}
+	for range 400 {
+		// waits is where the next one begins to rise who has more so far.
+		sum, slope, waits := 0.0, 0.0, math.Inf(1)
+		for d, s := range c.speed {
+			x := c.dist[d]
+			if !(x > 0) || math.IsInf(x, 1) {
+				continue
+			}
+			sum += x * c.amount(int32(d), level)
+			switch {
+			case s == 0:
+			case c.rising(int32(d), level):
+				slope += x * s
+			case s*level < c.least[d]:
+				waits = math.Min(waits, c.least[d]/s)
 			}
 		}
 		if sum >= supply {
 			return level
 		}
-		if slope <= 0 {
-			// Somebody may begin to rise only further up.
-			next := math.Inf(1)
-			for d, s := range c.speed {
-				if at := c.least[d] / s; s > 0 && c.dist[d] > 0 && at > level*(1+1e-12) {
-					next = math.Min(next, at)
-				}
-			}
-			if math.IsInf(next, 1) {
-				return next
-			}
-			level = next
-			continue
+		next := waits
+		if slope > 0 {
+			next = math.Min(waits, level+(supply-sum)/slope)
 		}
-		next := level + (supply-sum)/slope
-		if !(next > level*(1+1e-15)) {
-			return level
+		if math.IsInf(next, 1) || !(next > level*(1+1e-15)) {
+			if slope > 0 {
+				return level
+			}
+			return next
 		}
 		level = next
 	}

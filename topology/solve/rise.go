@@ -20,6 +20,7 @@ const (
 func (c *climb) rise() bool {
 	m := &c.master
 	c.found, c.wide = c.best, 1
+	clear(c.price)
 	if c.level >= c.top {
 		return true // the first paths have room for all that anybody wants
 	}

@@ -11,6 +11,9 @@ import (
 type Options struct {
 	Objective Objective
 	Gap       float64 // stop at this proven relative gap; 0 means 1e-4
+	// ByClass makes MaxMinFair serve class before class, and weights count inside a
+	// class only. Committed rates come before everything else in either case.
+	ByClass bool
 	// Stop, if not nil, is asked after every round; once it returns true, the best
 	// answer so far is returned with the gap it has reached. Time is the caller's.
 	Stop func() bool

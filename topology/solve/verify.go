@@ -230,7 +230,8 @@ func leastPrices(in *Instance, y []float64) []float64 {
 	return out
 }
 
-// verifyLevels judges a max-min proof. A level (t, y) proves a demand whose rate per
+// verifyLevels judges a max-min proof. In a stage (see Stage) low is as urgent as the
+// level: what portions returns instead of whole rates; else A level (t, y) proves a demand whose rate per
 // weight is t within Eps: with low the demands whose rate per weight is at most
 // t(1+Eps), no allocation that keeps all of low at their rates gives the demand
 // more than gap/dist extra, where gap = supply(y) - Σ_low dist·rate.
@@ -257,6 +258,21 @@ func verifyLevels(in *Instance, a *Allocation, rate []float64, v *Verdict) error
 		}
 		dist := leastPrices(in, l.Prices)
 		gap := supplyOf(in, l.Prices)
+		if l.Stage.Kind != Together {
+			for i, p := range portions(d, rate, l) {
+				if !math.IsInf(dist[i], 1) {
+					gap -= dist[i] * p
+				}
+			}
+			gap = math.Max(gap, 0)
+			for i, x := range dist {
+				if l.concerns(d, i, rate[i]) && x > 0 && !math.IsInf(x, 1) {
+					// What a demand goes without counts against what it asks for: it may have nothing.
+					slack[i] = math.Min(slack[i], gap/x/math.Max(rate[i], Eps*float64(d.Rate[i])))
+				}
+			}
+			continue
+		}
 		for i, x := range dist {
 			if norm[i] <= l.Rate*(1+Eps) && !math.IsInf(x, 1) {
 				gap -= x * rate[i]
