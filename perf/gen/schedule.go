@@ -24,6 +24,10 @@ type turn struct {
 // goes beyond is given up and reported.
 const debt = uint64(100*time.Millisecond) << 10
 
+// slack is how much of it goes at once, as a sender that sleeps between frames
+// wakes late.
+const slack = uint64(2*time.Millisecond) << 10
+
 // NewSchedule begins at now.
 func NewSchedule(now uint64, streams []xdp.TrafficStream) *Schedule {
 	s := &Schedule{streams: make([]turn, len(streams))}
@@ -55,7 +59,7 @@ func (s *Schedule) Next(now uint64) (stream int, ok bool) {
 				from = now
 			}
 			t.due = from + step
-			t.soonest = now + step/2
+			t.soonest = max(t.soonest, now-min(slack, now)) + step/2
 			t.left = t.burst - 1
 		}
 		return s.last, true

@@ -11,6 +11,7 @@
 #define STREAMS 16
 #define WINDOW 65536 /* numbers that are remembered, to tell a duplicate */
 #define DEBT (100000000ULL << 10) /* 100 ms */
+#define SLACK (2000000ULL << 10) /* 2 ms */
 #define BUCKETS 27648 /* HDR: 1 ns to 68 s, three digits */
 
 /* The signature, 18 bytes on an even offset of the payload:
@@ -41,7 +42,7 @@ struct traffic_stream {
 	__u64 sent, limit;
 	__u64 interval; /* between frames in 1/1024 ns; 0: none */
 	__u64 due;      /* of the next frame, likewise */
-	__u64 soonest;  /* likewise: what a late sender makes up for goes at twice the rate */
+	__u64 soonest;  /* likewise, less a slack: a late sender makes up at twice the rate */
 	__u64 behind;   /* time given up because the CPU was very late, likewise */
 	__u64 worst;    /* delay of a frame, likewise */
 	__u32 first, heads, next; /* of traffic_heads: where, how many, whose turn */
@@ -136,7 +137,9 @@ int stream(struct xdp_md *ctx)
 			from = now;
 		}
 		s->due = from + step;
-		s->soonest = now + step / 2;
+		if (s->soonest + SLACK < now)
+			s->soonest = now - SLACK;
+		s->soonest += step / 2;
 		s->left = s->burst - 1;
 	}
 	__u32 n = s->first + s->next;
