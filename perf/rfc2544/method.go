@@ -103,7 +103,11 @@ type SizeReport struct {
 const busyCPU = 0.9
 
 // maxSpoiled ends a search that the tester keeps spoiling.
-const maxSpoiled = 12
+const maxSpoiled = 25
+
+// clearLoss is a loss that shows that the highest rate is too high, whatever else
+// happened.
+const clearLoss = 0.1
 
 // Run makes the tests, all of one size before the next.
 func Run(ctx context.Context, p Path, c Config) (*Report, error) {
@@ -213,7 +217,7 @@ func (m *method) throughput(ctx context.Context, s *SizeReport) error {
 		lost, offered, doubt := o.LossRatio(), o.Offered(), o.Doubt()
 		m.say("%d B at %s: %d of %d lost (%.3g %%)%s", s.Size, show(offered), o.Lost(), o.Sent.Packets, 100*lost, behind(doubt))
 		switch {
-		case doubt != "" && lost > m.Tolerated && lost < 2*m.Width:
+		case doubt != "" && lost > m.Tolerated && (lost < clearLoss || search.Trials() > 0):
 			s.Spoiled++ // the loss may be the tester's doing
 			continue
 		case doubt != "" && lost <= m.Tolerated && offered < rate*(1-2*m.Width):

@@ -18,7 +18,7 @@ type Search struct {
 	passed      int     // trials at load that were good
 	failed      int
 	forwarded   float64 // by the last trial that lost, 0 before
-	step        float64 // doubling, relative
+	step, climb float64 // doubling, relative: down to find a good load, up from it
 	trials      int
 	unreachable bool // nothing of use is forwarded
 }
@@ -26,7 +26,7 @@ type Search struct {
 // NewSearch searches up to max, to within width (0.005 is half a per cent),
 // tolerating a loss ratio, which is 0 for RFC 2544's throughput.
 func NewSearch(max, width, tolerated float64) *Search {
-	return &Search{max: max, width: width, tolerated: tolerated, bad: math.Inf(1), load: max, step: width}
+	return &Search{max: max, width: width, tolerated: tolerated, bad: math.Inf(1), load: max, step: width, climb: width}
 }
 
 // leastPart of the maximum is where the search gives up.
@@ -101,18 +101,20 @@ func (s *Search) decide(load float64, good bool) {
 func (s *Search) between(good bool) float64 {
 	middle := math.Sqrt(s.good * s.bad)
 	if !good {
-		s.step = s.width
+		s.climb = s.width
 		if below := s.forwarded * (1 - s.width/3); below > s.good*(1+s.width/2) && below < s.bad*(1-s.width/4) {
 			return below
 		}
 		return middle
 	}
-	if s.step > s.width && s.forwarded == 0 {
-		s.step = s.width
+	// The first step up is short, as the guess is usually right; then they double.
+	up := s.good * (1 + 0.9*s.climb)
+	s.climb *= 2
+	if s.forwarded > up {
+		up = s.forwarded * (1 + s.width/2)
 	}
-	up := s.good * (1 + 0.9*s.width)
-	if s.forwarded > 0 && s.forwarded > up {
-		up = math.Min(s.forwarded*(1+s.width/2), s.bad)
+	if up >= s.bad*(1-s.width/4) {
+		return middle
 	}
-	return math.Min(up, math.Max(middle, s.good*(1+0.5*s.width)))
+	return up
 }
