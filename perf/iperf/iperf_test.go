@@ -126,8 +126,9 @@ func (s shape) check(t *testing.T, r *Report) {
 		}
 		if p.Bandwidth > 0 {
 			want := float64(p.Bandwidth) * float64(max(p.Parallel, 1))
-			if got := sum.tx.BitsPerSecond; got < 0.8*want || got > 1.2*want {
-				t.Errorf("direction %d was sent at %.3g bit/s, want %.3g", i, got, want)
+			// A busy machine sends less; nothing may send more.
+			if got := sum.tx.BitsPerSecond; got > 1.2*want {
+				t.Errorf("direction %d was sent at %.3g bit/s, want at most %.3g", i, got, want)
 			}
 		}
 	}

@@ -191,11 +191,24 @@ func (p *plane) settle(ctx context.Context, l *Load) {
 		p.mu.Lock()
 		wait := quiet - time.Since(p.arrived)
 		p.mu.Unlock()
-		if wait <= 0 {
+		if wait <= 0 && p.drained() {
 			return
 		}
+		wait = max(wait, time.Millisecond)
 		time.Sleep(min(wait, 20*time.Millisecond))
 	}
+}
+
+// drained says whether nothing waits in the socket for the receiver to have its
+// turn on a busy host.
+func (p *plane) drained() bool {
+	raw, err := p.conn.SyscallConn()
+	if err != nil {
+		return true
+	}
+	waiting := 0
+	raw.Control(func(fd uintptr) { waiting, _ = unix.IoctlGetInt(int(fd), unix.TIOCINQ) })
+	return waiting == 0
 }
 
 // send sends a load to the other end.

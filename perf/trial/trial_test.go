@@ -56,7 +56,7 @@ func TestBothEndsCountTheSameBothWays(t *testing.T) {
 		}
 		var trials []*Outcome
 		for _, reverse := range []bool{false, true} {
-			l := Load{Size: 300, Interval: Interval(300, 20e6), Count: 2000, Millis: 20_000, Settle: 100, Delays: true, Prime: 50, PrimeInterval: Interval(300, 20e6)}
+			l := Load{Size: 300, Interval: Interval(300, 20e6), Count: 2000, Millis: 20_000, Settle: 300, Delays: true, Prime: 50, PrimeInterval: Interval(300, 20e6)}
 			o, err := s.Run(t.Context(), l, reverse)
 			if err != nil {
 				t.Fatal(err)
