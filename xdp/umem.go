@@ -226,3 +226,14 @@ func (p *Pool) Put(addr uint64) {
 	p.owner.move(addr, inHand, inPool)
 	p.free = append(p.free, addr)
 }
+
+// PutAll is Put for the frames of descriptors, such as those of a Peek.
+func (p *Pool) PutAll(descs []Desc) {
+	free, frame := p.free, ^(p.umem.frameSize - 1)
+	for i := range descs {
+		addr := descs[i].Addr & frame
+		p.owner.move(addr, inHand, inPool)
+		free = append(free, addr)
+	}
+	p.free = free
+}

@@ -37,6 +37,13 @@ func TestMemoryIsDealtOnceAndStaysInBounds(t *testing.T) {
 	if addr, ok := a.Get(); !ok || addr != 2048 {
 		t.Errorf("got %#x back, want the frame's start", addr)
 	}
+	before := a.Free()
+	a.PutAll([]Desc{{Addr: 2048 + 77}, {Addr: 4096}})
+	last, _ := a.Get()
+	first, _ := a.Get()
+	if last != 4096 || first != 2048 || a.Free() != before {
+		t.Errorf("got %#x and %#x back, and %d frames are free of %d", first, last, a.Free(), before)
+	}
 	for _, d := range []Desc{{Addr: 8 * 2048, Len: 1}, {Addr: 8*2048 - 1, Len: 2}, {Addr: 1 << 63, Len: 1}, {Addr: ^uint64(0), Len: 10}} {
 		if b := u.Bytes(d); b != nil {
 			t.Errorf("%+v gave %d bytes outside", d, len(b))

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"sync/atomic"
@@ -16,6 +17,8 @@ import (
 	"dssn/internal/need"
 	"dssn/xdp"
 	"dssn/xdp/xdptest"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestMain lets the test program be the Go contender: a process of its own, like the
@@ -34,6 +37,14 @@ func TestMain(m *testing.M) {
 
 // goLoop runs one of the package's loops: "rxdrop DEV", "l2fwd DEV", "forward DEV DEV".
 func goLoop(args []string) error {
+	// The worker's thread alone: the runtime's own ones, which wake up some thousand
+	// times a second, belong on other CPUs.
+	runtime.LockOSThread()
+	var set unix.CPUSet
+	set.Set(cpuTest)
+	if err := unix.SchedSetaffinity(0, &set); err != nil {
+		return err
+	}
 	u, err := xdp.NewUMEM(xdp.UMEMOptions{Frames: 8192})
 	if err != nil {
 		return err
@@ -153,8 +164,8 @@ func contest(b *testing.B, mode string, size int, xsk, testpmd string) {
 	pinned := func(program string, args ...string) []string {
 		return append([]string{"-c", fmt.Sprint(cpuTest), program}, args...)
 	}
-	goArgs := append([]string{"DSSN_BENCH_LOOP=" + strings.Join(append([]string{mode}, devices(0)...), " ")}, "taskset")
-	g, stop := p.start(b, f, 0, "Go", mode, devices(0), "env", append(goArgs, pinned(os.Args[0])...)...)
+	loop := "DSSN_BENCH_LOOP=" + strings.Join(append([]string{mode}, devices(0)...), " ")
+	g, stop := p.start(b, f, 0, "Go", mode, devices(0), "env", loop, os.Args[0])
 	defer stop()
 	c, stop := p.start(b, f, 1, "C", mode, devices(1), "taskset", pinned(xsk, append([]string{mode}, devices(1)...)...)...)
 	defer stop()

@@ -26,9 +26,7 @@ func RxDrop(s *xdp.Socket, stop *atomic.Bool, count *atomic.Uint64) error {
 			}
 			continue
 		}
-		for i := range in {
-			pool.Put(in[i].Addr)
-		}
+		pool.PutAll(in)
 		s.Release(len(in))
 		count.Add(uint64(len(in)))
 	}
