@@ -2,6 +2,7 @@ package enginetest
 
 import (
 	"fmt"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -70,3 +71,25 @@ func rekeyUnderTraffic(t *testing.T, a, b *End) {
 		arrived()
 	}
 }
+
+// Native opens two engines of ours with everything published that lets them carry
+// traffic without limit, sealed by suite.
+func Native(t testing.TB, open Open, suite aead.Suite) (a, b *End) {
+	t.Helper()
+	a, b = Two(t, open, open)
+	meters := []dataplane.Meter{
+		{Reservation: 1, From: host(a.address), To: host(b.address), Rate: 400 * dssn.Gbps, Burst: 64 * dssn.MiB},
+		{Reservation: 2, From: host(b.address), To: host(a.address), Rate: 400 * dssn.Gbps, Burst: 64 * dssn.MiB},
+	}
+	for _, p := range []struct{ e, other *End }{{a, b}, {b, a}} {
+		next := p.e.tables(1, p.other, meters...)
+		next.Peers[0].Suite = suite
+		if err := p.e.Publish(next); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return a, b
+}
+
+// Address is the end's inside address.
+func (e *End) Address() netip.Addr { return e.address }

@@ -2,13 +2,18 @@ package worker_test
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"sync"
 	"testing"
+	"time"
 
+	"dssn"
 	"dssn/dataplane"
 	"dssn/dataplane/aead"
 	"dssn/dataplane/fib"
+	"dssn/dataplane/meter"
 	"dssn/dataplane/packet"
 	"dssn/dataplane/porttest"
 	"dssn/dataplane/session"
@@ -111,5 +116,56 @@ func TestAllPacketsOfAFlowHashAlike(t *testing.T) {
 	}
 	if len(seen) != 8 {
 		t.Errorf("a thousand ports reach %d of 8 lanes", len(seen))
+	}
+}
+
+// BenchmarkWorkersTogether has one, then two workers seal at the same time, on the
+// same tables and the same reservation's tokens: what one could spoil for the other
+// shows in the bytes per second of both.
+func BenchmarkWorkersTogether(b *testing.B) {
+	big := porttest.Packet{Data: tcp(addrA, addrB, 0, 60000),
+		Offload: packet.Offload{NeedsChecksum: true, GSO: packet.GSOTCP6, SegmentSize: 1348, ChecksumStart: 40, ChecksumOffset: 16}}
+	all := netip.MustParsePrefix("3fff:d55::/32")
+	for n := 1; n <= 2; n++ {
+		b.Run(fmt.Sprintf("%d", n), func(b *testing.B) {
+			set := meter.NewRegistry(n).Compile(t0, []dataplane.Meter{{Reservation: 1, From: all, To: all, Rate: 400 * dssn.Gbps, Burst: dssn.GiB}})
+			lanes := &session.Lanes{Key: dataplane.Key{1}, By: make([][]*session.Peer, n)}
+			for i := range n {
+				p := &session.Peer{Key: lanes.Key, Lane: i, Worker: i}
+				p.MoveTo(wanB)
+				lanes.By[i] = []*session.Peer{p}
+			}
+			tables := &worker.Tables{MTU: 1420, Meters: set, Routes: fib.New([]fib.Entry[*session.Lanes]{{Prefix: netip.PrefixFrom(addrB, 128), Value: lanes}})}
+			var ready []*node
+			for i := range n {
+				x := &node{inside: &porttest.Inside{}, outside: &porttest.Outside{Discard: true}, peer: lanes.By[i][0]}
+				x.Worker = worker.New(worker.Options{Number: i, Inside: x.inside, Outside: x.outside, Control: x, Wake: func() {}})
+				x.Publish(tables)
+				x.install(b, session.Keys{Suite: aead.AES256GCM, Send: [32]byte{byte(i)}, Receive: [32]byte{1}, Local: 10, Remote: 20, Created: t0, Initiator: true})
+				ready = append(ready, x)
+			}
+			in := []porttest.Packet{big, big, big, big}
+			const rounds = 20
+			b.SetBytes(int64(n * rounds * 240000))
+			now := t0
+			for b.Loop() {
+				var wait sync.WaitGroup
+				for _, x := range ready {
+					wait.Go(func() {
+						for r := range rounds {
+							x.inside.In = in
+							x.Poll(now + time.Duration(r)*100*time.Microsecond)
+						}
+					})
+				}
+				wait.Wait()
+				if now += rounds * 100 * time.Microsecond; now > t0+session.RekeyAfterTime {
+					b.Fatal("the sessions are too old: run for a shorter time")
+				}
+			}
+			if d := ready[0].droppedInAll(); d > 0 {
+				b.Fatalf("%d packets were dropped", d)
+			}
+		})
 	}
 }
