@@ -6,16 +6,18 @@ import "math"
 
 // Shape of the sweeps, found by trial (see DESIGN.md).
 const (
-	kappaFirst = 2.0  // price that one capacity too much adds
-	kappaStep  = 1.15 // by round
-	kappaMost  = 50
-	kappaEarly = 6 // rounds in which it only grows
-	settles    = 3 // in a round
-	tolFirst   = 1e-2
-	tolPart    = 0.1 // of the gap: what a move must gain
-	tolLeast   = 1e-4
-	measureIn  = 8  // rounds between two exact sums of the loads
-	patience   = 40 // rounds without halving the gap before the central path is asked
+	kappaFirst              = 2.0  // price that one capacity too much adds
+	kappaStep               = 1.15 // by round
+	kappaMost               = 50
+	kappaEarly              = 6 // rounds in which it only grows
+	settles                 = 3 // in a round
+	strideLeast, strideMost = 0.5, 16.0
+	leaps                   = 4 // at most in a round
+	tolFirst                = 1e-2
+	tolPart                 = 0.1 // of the gap: what a move must gain
+	tolLeast                = 1e-4
+	measureIn               = 8  // rounds between two exact sums of the loads
+	patience                = 40 // rounds without halving the gap before the central path is asked
 )
 
 // flowSearch is the state of solveFlow.
@@ -25,6 +27,11 @@ type flowSearch struct {
 	total    float64
 	best     []float64 // prices of the best bound
 	bound    float64
+	last     float64   // what the present multipliers prove
+	before   []float64 // multipliers before the last raise
+	raised   []float64 // what it added to them
+	far      []float64 // scratch
+	stride   float64   // how far leap tries to go, in raises
 	round    int
 	unserved int
 }
@@ -34,7 +41,7 @@ func solveFlow(in *Instance, n *net, w *workload, o Options) (*Allocation, error
 	if o.Gap < centralGap {
 		return solveCentral(in, n, w, o)
 	}
-	f := &flowSearch{s: newSweep(n, w, true), o: o, best: make([]float64, n.links)}
+	f := &flowSearch{s: newSweep(n, w, true), o: o, best: make([]float64, n.links), before: make([]float64, n.links), raised: make([]float64, n.links), far: make([]float64, n.links), stride: 1}
 	for _, m := range w.mass {
 		f.total += m
 	}
@@ -51,8 +58,12 @@ func solveFlow(in *Instance, n *net, w *workload, o Options) (*Allocation, error
 		if f.round%measureIn == 0 {
 			s.measure()
 		}
+		copy(f.before, s.y)
 		s.raise()
 		f.learn()
+		if f.straightOn() {
+			f.leap()
+		}
 		value := s.worth()
 		gap := (f.bound - value) / f.bound
 		kappa = f.balance(kappa, value)
@@ -60,7 +71,7 @@ func solveFlow(in *Instance, n *net, w *workload, o Options) (*Allocation, error
 			o.Progress(Progress{Round: f.round, Value: value, Bound: f.bound, Columns: s.holdings()})
 		}
 		stopped := o.Stop != nil && o.Stop()
-		if gap <= 3*o.Gap || stopped {
+		if !(gap > 3*o.Gap) || stopped {
 			if a := f.answer(stopped); a != nil {
 				return a, nil
 			}
@@ -89,9 +100,9 @@ func (f *flowSearch) answer(anything bool) *Allocation {
 		Rounds: f.round, Iterations: f.s.moves, Unserved: f.unserved}
 }
 
-// balance chooses the next stiffness. What keeps value from bound is partly that loads exceed
-// capacities, which stiffness mends, and partly that prices have not come far
-// enough, which it delays.
+// balance chooses the next stiffness. What keeps value from the bound is that loads
+// exceed capacities, which stiffness mends, and that prices have not come far enough,
+// which it delays.
 func (f *flowSearch) balance(kappa, value float64) float64 {
 	served := f.total
 	for _, x := range f.s.short {
@@ -107,14 +118,49 @@ func (f *flowSearch) balance(kappa, value float64) float64 {
 	return kappa
 }
 
-// learn keeps the multipliers if they prove more than any before.
-func (f *flowSearch) learn() {
-	if b := f.s.bound(f.s.y); b < f.bound || f.round == 0 {
-		f.bound = b
-		copy(f.best, f.s.y)
-		for e, y := range f.best {
-			f.best[e] = math.Min(1, y)
+// straightOn reports whether the last raise went the way of the one before, within some
+// forty degrees.
+func (f *flowSearch) straightOn() bool {
+	dot, now, then := 0.0, 0.0, 0.0
+	for e, y := range f.s.y {
+		d := y - f.before[e]
+		dot, now, then = dot+d*f.raised[e], now+d*d, then+f.raised[e]*f.raised[e]
+		f.raised[e] = d
+	}
+	return dot > 0.75*math.Sqrt(now*then)
+}
+
+// leap goes on in the direction of the last raise where that proves more. Prices that
+// must rise far before anybody gives way move by steady small steps otherwise.
+func (f *flowSearch) leap() {
+	s := f.s
+	for range leaps {
+		for e, y := range s.y {
+			f.far[e] = math.Max(0, math.Min(1, y+f.stride*f.raised[e]))
 		}
+		b := s.bound(f.far)
+		if b >= f.last {
+			f.stride = math.Max(strideLeast, f.stride/4)
+			return
+		}
+		copy(s.y, f.far)
+		f.stride = math.Min(strideMost, f.stride*2)
+		f.last = b
+		f.keep()
+	}
+}
+
+// learn finds out what the multipliers prove.
+func (f *flowSearch) learn() {
+	f.last = f.s.bound(f.s.y)
+	f.keep()
+}
+
+// keep keeps the multipliers if they prove more than any before.
+func (f *flowSearch) keep() {
+	if f.last < f.bound || f.round == 0 {
+		f.bound = f.last
+		copy(f.best, f.s.y)
 	}
 }
 
