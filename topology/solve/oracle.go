@@ -17,10 +17,6 @@ type priceTree struct {
 	heap  []nodeKey
 	path  []int32
 
-	// Of trees over chains: junctions in the order they were settled, and the way
-	// taken into each, -1: from the source's own chain.
-	settled, way []int32
-
 	bounded boundedTree
 }
 
