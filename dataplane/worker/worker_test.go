@@ -541,7 +541,7 @@ func within(p, g []byte) bool {
 
 // Channels, locks and goroutines: the files of the packet path have none.
 func TestThePacketPathWaitsForNobody(t *testing.T) {
-	for _, name := range []string{"outbound.go", "inbound.go", "sessions.go", "tables.go", "ports.go", "path.go", "../meter/pool.go", "../meter/share.go"} {
+	for _, name := range []string{"outbound.go", "inbound.go", "sessions.go", "tables.go", "ports.go", "path.go", "frames.go", "../meter/pool.go", "../meter/share.go"} {
 		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
 		if err != nil {
 			t.Fatal(err)
