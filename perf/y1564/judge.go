@@ -142,9 +142,13 @@ func (s *Service) atLeast(o *trial.Outcome, rate float64) string {
 	return ""
 }
 
-// policed allows, beyond the ceiling, what the policer's depth holds.
+// policed allows, beyond the ceiling, what the policer's depth holds, unless that
+// was used up before.
 func (s *Service) policed(o *trial.Outcome) string {
-	allowed := s.ceiling()*(1+Tolerance) + 8*s.Burst/o.Sent.Seconds
+	allowed := s.ceiling() * (1 + Tolerance)
+	if o.Load.Prime == 0 {
+		allowed += 8 * s.Burst / o.Sent.Seconds
+	}
 	if got := o.Forwarded(); got > allowed {
 		return fmt.Sprintf("%s arrived, where the ceiling is %s: nothing polices the service", show(got), show(s.ceiling()))
 	}

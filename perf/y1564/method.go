@@ -93,7 +93,13 @@ func (r *Report) configure(ctx context.Context, s *Service, p Path) error {
 	for _, step := range s.Steps() {
 		var j Judgement
 		for try := 0; ; try++ {
-			o, err := p.Trial(ctx, r.load(s, step.Rate, r.Config.Step))
+			l := r.load(s, step.Rate, r.Config.Step)
+			if step.Kind == KindPolicing && s.Burst > 0 {
+				// Use up the policer's depth, or it forgives a short step everything.
+				l.Prime = min(uint64(3*s.Burst/float64(s.Size))+1, trial.MaxPrime)
+				l.PrimeInterval, l.PrimePause = trial.Interval(s.Size, 1.5*step.Rate), 3000
+			}
+			o, err := p.Trial(ctx, l)
 			if err != nil {
 				return err
 			}

@@ -25,7 +25,12 @@ func (p *policed) Trial(_ context.Context, l trial.Load) (*trial.Outcome, error)
 	o := &trial.Outcome{Load: l, OneWay: !p.apart}
 	offered, seconds := trial.BitRate(l.Size, l.Interval), float64(l.Millis)/1000
 	o.Sent.Packets, o.Sent.Seconds = uint64(offered*seconds/float64(8*l.Size)), seconds
-	through := math.Min(float64(o.Sent.Packets), (8*p.depth+p.rate*seconds)/float64(8*l.Size)) * (1 - p.loss)
+	bucket := 8 * p.depth
+	if prime := trial.BitRate(l.Size, l.PrimeInterval); l.Prime > 0 {
+		bucket -= math.Max(0, prime-p.rate) * float64(l.Prime) * float64(8*l.Size) / prime
+		bucket = math.Max(0, bucket) + p.rate*float64(l.PrimePause)/1e6
+	}
+	through := math.Min(float64(o.Sent.Packets), (bucket+p.rate*seconds)/float64(8*l.Size)) * (1 - p.loss)
 	o.Received.Packets = uint64(through)
 	if p.spoil > 0 {
 		p.spoil--
@@ -50,6 +55,7 @@ func TestServicesPassOrFailForTheRightReason(t *testing.T) {
 		"committed only":   {path: policed{rate: 40e6, depth: 500e3, delay: 1900}},
 		"less":             {path: policed{rate: 30e6, delay: 1900}, want: "100 % of committed: "},
 		"not policed":      {path: policed{rate: 1e9, delay: 1900}, want: "nothing polices"},
+		"deep":             {path: policed{rate: 1e9, delay: 1900}, sold: func(s *Service) { s.Burst = 5e6 }, want: "nothing polices"},
 		"lossy":            {path: policed{rate: 80e6, depth: 500e3, delay: 1900, loss: 0.001}, want: "packets were lost"},
 		"lossy as allowed": {path: policed{rate: 80e6, depth: 500e3, delay: 1900, loss: 0.001}, sold: func(s *Service) { s.MaxLoss = 0.002 }},
 		"slow":             {path: policed{rate: 80e6, depth: 500e3, delay: 20 * 1024}, want: "the delay reached"},
