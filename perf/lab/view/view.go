@@ -74,7 +74,10 @@ func Lines(p Picture, columns, rows int) []string {
 			alive++
 		}
 	}
-	head := fmt.Sprintf("lab %s · %s · %d links · %d of %d programs run", p.Lab, p.Topology, len(p.Links), alive, len(p.Nodes))
+	head := fmt.Sprintf("lab %s · %s · %d links", p.Lab, p.Topology, len(p.Links))
+	if len(p.Nodes) > 0 {
+		head += fmt.Sprintf(" · %d of %d programs run", alive, len(p.Nodes))
+	}
 	out := []string{spread(head, p.At.Format("15:04:05"), columns)}
 	if p.Problem != "" {
 		out = append(out, cut("! "+p.Problem, columns))
