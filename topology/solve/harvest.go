@@ -39,6 +39,9 @@ func (sc *scout) cutBack(g *grove, fit []float64) []float64 {
 
 // worth is how much a harvest would bring at least.
 func (s *sweep) worth() (sum float64) {
+	if !s.refuse {
+		return 1 / math.Max(1, s.fullest())
+	}
 	fit := s.fits()
 	s.overGroves(func(sc *scout, k int) {
 		g := &s.groves[k]
@@ -57,8 +60,11 @@ func (s *sweep) worth() (sum float64) {
 	return sum
 }
 
-// harvest returns rates that fit, by source, and their sum.
+// harvest returns rates that fit, by source, and the value of the objective.
 func (s *sweep) harvest() (cuts [][]cut, value float64) {
+	if !s.refuse {
+		return s.harvestLevel()
+	}
 	s.measure()
 	fit := s.fits()
 	cuts = make([][]cut, len(s.groves))
@@ -89,6 +95,23 @@ func (s *sweep) harvest() (cuts [][]cut, value float64) {
 			value += c.rate
 		}
 	}
+	return cuts, value
+}
+
+// harvestLevel cuts everybody back by the same factor.
+func (s *sweep) harvestLevel() (cuts [][]cut, value float64) {
+	s.complete()
+	s.measure()
+	value = s.worth()
+	cuts = make([][]cut, len(s.groves))
+	s.overGroves(func(_ *scout, k int) {
+		g := &s.groves[k]
+		for d := s.w.from[k]; d < s.w.from[k+1]; d++ {
+			for h := s.head[d]; h >= 0; h = g.held[h].next {
+				cuts[k] = append(cuts[k], cut{d, g.held[h].twig, value * g.held[h].rate})
+			}
+		}
+	})
 	return cuts, value
 }
 

@@ -4,8 +4,8 @@ package solve
 
 import "math"
 
-// solveLambda finds the greatest λ ≤ 1.
-func solveLambda(in *Instance, n *net, w *workload, o Options) (*Allocation, error) {
+// solveLambdaCentral finds the greatest λ ≤ 1 along the central path.
+func solveLambdaCentral(in *Instance, n *net, w *workload, o Options) (*Allocation, error) {
 	e := newEngine(n, w, false)
 	total := 0.0
 	for _, m := range w.mass {

@@ -209,10 +209,6 @@ func (s *descent) tell() {
 
 const maxRounds = 300
 
-// centralGap is the proven gap below which a flow is sought along the central path from the start:
-// sweeps are quick to four or five digits, not to seven.
-const centralGap = 1e-6
-
 // solveCentral finds the greatest total rate along the central path.
 func solveCentral(in *Instance, n *net, w *workload, o Options) (*Allocation, error) {
 	e := newEngine(n, w, true)

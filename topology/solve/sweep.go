@@ -37,9 +37,12 @@ type sweep struct {
 	w      *workload
 	c      *chains
 	refuse bool
-	kappa  float64
-	tol    float64 // moves that gain less per unit are not worth it
-	batch  int
+	total  float64 // Σ of the demands' rates
+	kappa  float64 // price that a whole capacity of load adds
+	u      float64 // λ: utilisation from which on load has a price
+	unit   float64 // of prices: what demands pay at most (flow) or on average (λ)
+	tol    float64 // moves that gain less per unit of rate are not worth it
+	batch  int     // sources
 
 	y        []float64 // by link: multiplier
 	off, inv []float64 // by link: its price is off + inv·load, if positive
@@ -86,7 +89,7 @@ type scout struct {
 const scouts = 8
 
 func newSweep(n *net, w *workload, refuse bool) *sweep {
-	s := &sweep{n: n, w: w, c: newChains(n), refuse: refuse, tol: 1e-3}
+	s := &sweep{n: n, w: w, c: newChains(n), refuse: refuse, unit: 1, tol: tolFirst}
 	for _, f := range []*[]float64{&s.y, &s.off, &s.inv, &s.load, &s.price, &s.mean} {
 		*f = make([]float64, n.links)
 	}
@@ -96,6 +99,9 @@ func newSweep(n *net, w *workload, refuse bool) *sweep {
 		s.head[i] = -1
 	}
 	s.short = append([]float64(nil), w.mass...)
+	for _, m := range w.mass {
+		s.total += m
+	}
 	s.sums = make([]float64, len(w.sources))
 	for k, v := range w.sources {
 		s.groves = append(s.groves, newGrove(v, n.nodes, int(w.from[k+1]-w.from[k])))
@@ -112,17 +118,7 @@ func newSweep(n *net, w *workload, refuse bool) *sweep {
 	return s
 }
 
-// reprice sets all prices from the multipliers and loads.
-func (s *sweep) reprice(kappa float64) {
-	s.kappa = kappa
-	for e, c := range s.n.capacity {
-		if c > 0 {
-			s.off[e], s.inv[e] = s.y[e]-kappa, kappa/c
-			s.price[e] = math.Max(0, s.off[e]+s.inv[e]*s.load[e])
-		}
-	}
-}
-
+// take makes p the present prices.
 func (s *sweep) take(p *snapshot) {
 	copy(p.price, s.price)
 	for e, x := range p.price {
@@ -145,6 +141,7 @@ func (s *sweep) pass() {
 			for i := range min(s.batch, n-from) {
 				s.decide(&s.groves[from+i], s.proposals[b][i])
 			}
+			s.note()
 		})
 	}
 }
@@ -159,13 +156,19 @@ func (s *sweep) settle() {
 		s.at = g.prices(s.at, s.price)
 		s.few = s.proposeKnown(g, k, s.few[:0])
 		s.decide(g, s.few)
-		if k%s.batch == 0 {
-			for e, x := range s.price {
-				s.mean[e] += x
-			}
-			s.means++
+		if k%s.batch == s.batch-1 || k == len(s.groves)-1 {
+			s.note()
 		}
 	}
+}
+
+// note is called after every batch: it finds the level anew, and adds the prices to their mean.
+func (s *sweep) note() {
+	s.level()
+	for e, x := range s.price {
+		s.mean[e] += x
+	}
+	s.means++
 }
 
 // inTurn makes the proposals of the batch that begins at source from, while
@@ -247,7 +250,7 @@ func (s *sweep) proposeKnown(g *grove, k int, out []proposal) []proposal {
 		if s.refuse && best > 1 {
 			best, to = 1, -1
 		}
-		if s.short[d] > 0 && best < 1-s.tol {
+		if s.refuse && s.short[d] > 0 && best < 1-s.tol {
 			out = append(out, proposal{d, -1, to})
 		}
 		for h := s.head[d]; h >= 0; h = g.held[h].next {
