@@ -82,7 +82,7 @@ type Allocation struct {
 	// Unserved counts the demands that no path can reach.
 	Unserved   int
 	Rounds     int // of pricing
-	Iterations int // of the master
+	Iterations int // of the master, or moves of demands in sweeps
 }
 
 // Gap returns the relative distance between Value and Bound.

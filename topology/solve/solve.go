@@ -31,7 +31,7 @@ type Options struct {
 type Progress struct {
 	Round        int
 	Value, Bound float64 // as in Allocation; Value is an estimate until the end
-	Columns      int     // paths found so far
+	Columns      int     // paths found so far, or in use
 }
 
 // Solve answers in, which must pass Check. Demands that no usable path can serve
