@@ -50,6 +50,9 @@ func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	root := rootCommand()
+	if args, ok := wgArguments(os.Args); ok {
+		root.SetArgs(args)
+	}
 	err := root.ExecuteContext(ctx)
 	return report(os.Stderr, err)
 }

@@ -15,6 +15,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) == "dssn-wg" {
+		main()
+		return
+	}
 	if filepath.Base(os.Args[0]) == "dssn" { // a script runs the program
 		testscript.Main(m, map[string]func(){"dssn": main})
 	}

@@ -1,10 +1,23 @@
 package main
 
 import (
+	"path/filepath"
+
 	"github.com/spf13/cobra"
 
 	"dssn/node/softport"
 )
+
+// wgArguments lets the program stand where wg-quick and others expect
+// wireguard-go, which is started with the interface's name and no subcommand: by a
+// link of one of these names.
+func wgArguments(args []string) ([]string, bool) {
+	switch filepath.Base(args[0]) {
+	case "dssn-wg", "wireguard-go":
+		return append([]string{"wg"}, args[1:]...), true
+	}
+	return nil, false
+}
 
 func wgCommand() *cobra.Command {
 	var foreground bool
@@ -15,6 +28,10 @@ func wgCommand() *cobra.Command {
 		Long: `wg makes a WireGuard interface and carries its packets, in the background
 unless told otherwise, exactly as wireguard-go does: configure it with wg and
 wg-quick, remove it with "ip link del". LOG_LEVEL=debug makes it talk.
+
+wg-quick starts it if it finds it under a name of its own: make a link dssn-wg
+to this program and set WG_QUICK_USERSPACE_IMPLEMENTATION=dssn-wg. (Where the
+kernel has WireGuard, wg-quick takes the kernel's.)
 
 On a router, --xdp-wan and --xdp-lan name the links towards the peers and towards
 the hosts behind it. IPv6 packets between the two are then carried by AF_XDP
