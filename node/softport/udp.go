@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"sync/atomic"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -24,6 +25,9 @@ type socket struct {
 	gro  bool
 	v4   bool       // no IPv6 on this host
 	gone netip.Addr // was ours, until the kernel said otherwise
+
+	standing standing
+	clock    func() time.Duration
 
 	in  batch
 	out batch
@@ -47,7 +51,8 @@ type batch struct {
 // openSocket binds a port, zero for any free one, in the calling thread's
 // namespace.
 func openSocket(port uint16, mark uint32) (*socket, error) {
-	s := &socket{fd: -1}
+	began := time.Now()
+	s := &socket{fd: -1, clock: func() time.Duration { return time.Since(began) }}
 	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if errors.Is(err, unix.EAFNOSUPPORT) {
 		s.v4 = true
@@ -63,11 +68,10 @@ func openSocket(port uint16, mark uint32) (*socket, error) {
 		local = &unix.SockaddrInet6{Port: int(port)}
 	}
 	// As much as root may have, or as anyone may.
-	for _, o := range [][2]int{{unix.SO_RCVBUFFORCE, unix.SO_RCVBUF}, {unix.SO_SNDBUFFORCE, unix.SO_SNDBUF}} {
-		if unix.SetsockoptInt(fd, unix.SOL_SOCKET, o[0], socketBuf) != nil {
-			unix.SetsockoptInt(fd, unix.SOL_SOCKET, o[1], socketBuf)
-		}
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, socketBuf) != nil {
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, socketBuf)
 	}
+	s.resize(socketBuf)
 	if mark != 0 {
 		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(mark)); err != nil {
 			s.close()
@@ -127,15 +131,19 @@ func (s *socket) Receive(in []worker.Datagrams) (int, error) {
 		h.Control = (*byte)(unsafe.Pointer(&b.control[i]))
 		h.SetControllen(int(unsafe.Sizeof(b.control[i])))
 	}
+	asked := n
 	n, errno := rawRecvmmsg(s.fd, b.messages[:n])
 	if errno != 0 {
 		if errno == unix.EAGAIN || errno == unix.EINTR {
+			s.note(0, true)
 			return 0, nil
 		}
 		return 0, errno // an ICMP error of an earlier packet: read away by this
 	}
+	sum := 0
 	for i := range n {
 		m := &b.messages[i]
+		sum += int(m.length)
 		in[i].Buf = in[i].Buf[:m.length]
 		in[i].Segment = int(m.length)
 		size, local := b.control[i].parse(int(m.header.Controllen))
@@ -147,7 +155,18 @@ func (s *socket) Receive(in []worker.Datagrams) (int, error) {
 		}
 		in[i].Peer = fromSockaddr(&b.names[i])
 	}
+	s.note(sum, n < asked)
 	return n, nil
+}
+
+// note keeps the receive buffer as large as it should be.
+func (s *socket) note(bytes int, emptied bool) {
+	if bytes == 0 && s.standing.taken == 0 && !s.standing.small {
+		return
+	}
+	if size := s.standing.received(s.clock(), bytes, emptied); size != 0 {
+		s.resize(size)
+	}
 }
 
 // Send implements worker.Outside.
