@@ -51,6 +51,7 @@ type ends struct {
 	a, b       *nstest.Namespace
 	ifA, ifB   string
 	cmdA, cmdB *exec.Cmd
+	far        string // B's inside address, for probes
 }
 
 // daemon is how to start a contender: a program and its environment.
@@ -86,7 +87,7 @@ func connect(t testing.TB, a, b daemon) *ends {
 	t.Helper()
 	wg := need.Tool(t, "wg")
 	serial++
-	e := &ends{ifA: fmt.Sprintf("sa%dx%d", os.Getpid(), serial), ifB: fmt.Sprintf("sb%dx%d", os.Getpid(), serial)}
+	e := &ends{ifA: fmt.Sprintf("sa%dx%d", os.Getpid(), serial), ifB: fmt.Sprintf("sb%dx%d", os.Getpid(), serial), far: "fd01::2"}
 	e.a, e.b = nstest.Pair(t, "fd00::1/64", "fd00::2/64")
 	start := func(n *nstest.Namespace, d daemon, name string) *exec.Cmd {
 		cmd := exec.Command(d.path, "-f", name)

@@ -13,16 +13,17 @@ import (
 // pinger measures round trips through a tunnel with UDP datagrams.
 type pinger struct {
 	here, there net.PacketConn
+	to          net.IP
 	n           uint64
 }
 
 func (e *ends) newPinger(t testing.TB) *pinger {
 	t.Helper()
-	p := &pinger{}
-	if err := e.a.Do(func() (err error) { p.here, err = net.ListenPacket("udp6", ":0"); return }); err != nil {
+	p := &pinger{to: net.ParseIP(e.far)}
+	if err := e.a.Do(func() (err error) { p.here, err = net.ListenPacket("udp", ":0"); return }); err != nil {
 		t.Fatal(err)
 	}
-	if err := e.b.Do(func() (err error) { p.there, err = net.ListenPacket("udp6", ":7"); return }); err != nil {
+	if err := e.b.Do(func() (err error) { p.there, err = net.ListenPacket("udp", ":7"); return }); err != nil {
 		t.Fatal(err)
 	}
 	go func() {
@@ -43,7 +44,7 @@ func (p *pinger) once(limit time.Duration) (time.Duration, bool) {
 	var b [100]byte
 	binary.LittleEndian.PutUint64(b[:], p.n)
 	began := time.Now()
-	p.here.WriteTo(b[:56], &net.UDPAddr{IP: net.ParseIP("fd01::2"), Port: 7})
+	p.here.WriteTo(b[:56], &net.UDPAddr{IP: p.to, Port: 7})
 	p.here.SetReadDeadline(began.Add(limit))
 	for {
 		n, _, err := p.here.ReadFrom(b[:])
