@@ -36,6 +36,17 @@ func (n *running) serveIdentifiers(ctx context.Context, fail context.CancelCause
 	}
 	stop := context.AfterFunc(ctx, func() { n.server.Close() })
 	defer stop()
+	u, err := lc.ListenPacket(ctx, "udp6", "[::]:80")
+	if err != nil {
+		l.Close()
+		fail(fmt.Errorf("answer on identifiers over KCP: %w: stop the program that has UDP port 80", err))
+		return
+	}
+	go func() {
+		if err := n.server.ServeKCP(u.(*net.UDPConn)); err != nil && ctx.Err() == nil {
+			fail(fmt.Errorf("answer on identifiers over KCP: %w", err))
+		}
+	}()
 	if err := n.server.Serve(l); err != nil && ctx.Err() == nil {
 		fail(fmt.Errorf("answer on identifiers: %w", err))
 	}

@@ -19,7 +19,7 @@ import (
 )
 
 func getCommand() *cobra.Command {
-	var out string
+	var out, transport string
 	var streams int
 	cmd := &cobra.Command{
 		Use:   "get URI -o DIRECTORY",
@@ -36,13 +36,17 @@ the same line is typed again; files that are there already are checked and kept.
 			if out == "" {
 				return usagef("the data has nowhere to go: name a folder with -o")
 			}
+			how, err := transfer.ParseTransport(transport)
+			if err != nil {
+				return usageError{err}
+			}
 			c, err := openNode(cmd)
 			if err != nil {
 				return err
 			}
 			local := &localNode{client: c, id: id}
 			bar := newBar(cmd.ErrOrStderr(), "fetching", true)
-			r, err := transfer.Get(cmd.Context(), transfer.Options{URI: args[0], Out: out, Local: local, Streams: streams,
+			r, err := transfer.Get(cmd.Context(), transfer.Options{URI: args[0], Out: out, Local: local, Streams: streams, Transport: how,
 				Progress: func(p transfer.Progress) { bar.set(p.Bytes, p.Total, p.Rate, p.ETA, p.Path) }})
 			bar.close()
 			if err != nil {
@@ -67,6 +71,7 @@ the same line is typed again; files that are there already are checked and kept.
 		},
 	}
 	cmd.Flags().StringVarP(&out, "output", "o", "", "`folder` to write into; it is made if it is missing")
+	cmd.Flags().StringVar(&transport, "transport", "tcp", "`tcp`, or kcp where the last mile loses packets")
 	cmd.Flags().IntVar(&streams, "streams", 0, "how many connections fetch at once (default 4)")
 	return cmd
 }

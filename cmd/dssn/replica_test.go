@@ -55,9 +55,10 @@ func TestTheNearestReplicaServes(t *testing.T) {
 		Holder  dssn.NodeID `json:"holder"`
 		Earlier []string    `json:"earlier_transfers"`
 	}
-	get := func(out string) (r got) {
+	get := func(out string, how ...string) (r got) {
 		t.Helper()
-		mustJSON(t, v.works("c-terminal", "dssn", "get", "dssn://["+publish("a-terminal").String()+"]/", "-o", filepath.Join(dir, out), "--json"), &r)
+		args := append([]string{"dssn", "get", "dssn://[" + publish("a-terminal").String() + "]/", "-o", filepath.Join(dir, out), "--json"}, how...)
+		mustJSON(t, v.works("c-terminal", args...), &r)
 		same(t, filepath.Join(data, "big.bin"), filepath.Join(dir, out, "big.bin"))
 		return r
 	}
@@ -66,6 +67,9 @@ func TestTheNearestReplicaServes(t *testing.T) {
 	v.works("a-terminal", "dssn", "grant", id.String(), "--to", "c-institute", "--until", "24h")
 	if r := get("first"); r.Holder != nodes["a-terminal"] {
 		t.Errorf("with one holder %s served, want %s", r.Holder, nodes["a-terminal"])
+	}
+	if r := get("kcp", "--transport", "kcp"); r.Holder != nodes["a-terminal"] {
+		t.Errorf("over KCP %s served, want %s", r.Holder, nodes["a-terminal"])
 	}
 	if other := publish("c-replica"); other != id {
 		t.Fatalf("the same content is %s at the second holder and %s at the first", other, id)
@@ -121,7 +125,7 @@ func TestTheNearestReplicaServes(t *testing.T) {
 				settled++
 			}
 		}
-		if settled >= 3 {
+		if settled >= 4 {
 			break
 		}
 	}
@@ -130,8 +134,8 @@ func TestTheNearestReplicaServes(t *testing.T) {
 			t.Errorf("transfer %+v", x)
 		}
 	}
-	if n := len(u.Transfers); n != 4 {
-		t.Errorf("%d transfers are known, want 4: %+v", n, u.Transfers)
+	if n := len(u.Transfers); n != 5 {
+		t.Errorf("%d transfers are known, want 5: %+v", n, u.Transfers)
 	}
 	if events := v.works("controller", "dssn", "events"); strings.Contains(events, "usage-mismatch") {
 		t.Errorf("the ends described a transfer differently:\n%s", events)

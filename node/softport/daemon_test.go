@@ -180,10 +180,14 @@ func TestDropInIsConfiguredByWgAndTalksToWireguardGo(t *testing.T) {
 			if name == "theirs and ours" {
 				e.a, e.b, e.ifA, e.ifB = e.b, e.a, e.ifB, e.ifA // look at ours
 			}
-			show, err := e.a.Run("wg", "show", e.ifA)
-			if err != nil {
-				t.Fatal(err)
-			}
+			var show string
+			// The machine hears of the first packet of a session after the worker has
+			// passed it on.
+			until(t, "the handshake to be told of", func() (ok bool) {
+				var err error
+				show, err = e.a.Run("wg", "show", e.ifA)
+				return err == nil && strings.Contains(show, "latest handshake:")
+			})
 			for _, want := range []string{"listening port: 51820", "preshared key: (hidden)", "endpoint: [fd00::", "allowed ips: 10.9.0.", "latest handshake:", "transfer:"} {
 				if !strings.Contains(show, want) {
 					t.Errorf("wg show does not say %q:\n%s", want, show)

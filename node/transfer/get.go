@@ -42,8 +42,10 @@ type Options struct {
 	// Out is the folder to write into; it is made if it is missing.
 	Out   string
 	Local Local
-	// Streams is how many TCP connections fetch at once; 0 means 4.
+	// Streams is how many connections fetch at once; 0 means 4.
 	Streams int
+	// Transport carries them.
+	Transport Transport
 	// Progress is called about five times a second, and at the end, from one
 	// goroutine at a time.
 	Progress func(Progress)
@@ -167,7 +169,7 @@ func (g *get) once(ctx context.Context, id dssn.DataID, path string) (*Result, e
 	if g.res.Record.ID != id {
 		return nil, fmt.Errorf("asked for %s and got the record of %s: ask the catalogue's operator", id, g.res.Record.ID)
 	}
-	g.remote = newRemote(id, g.res.Holder, g.Dial)
+	g.remote = newRemote(id, g.res.Holder, g.Transport, g.Dial)
 	g.remote.firstWait = g.wait
 	defer g.remote.close()
 	manifest, err := g.manifest(ctx)

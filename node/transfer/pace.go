@@ -24,12 +24,18 @@ type paceKey struct {
 // paceGroup is guarded by pacing.mu.
 type paceGroup struct {
 	rate  dssn.Bandwidth
-	conns map[*conn]struct{}
+	conns map[paced]struct{}
+}
+
+// paced is a connection that can be told how fast to send.
+type paced interface {
+	pace(rate dssn.Bandwidth)
+	beforeClose(f func())
 }
 
 // use notes that c sends data to source, whose reservation is allocated rate.
 // A connection leaves when it closes. Zero means that the rate is not known.
-func (p *pacing) use(c *conn, source netip.Addr, data dssn.DataID, rate dssn.Bandwidth) {
+func (p *pacing) use(c paced, source netip.Addr, data dssn.DataID, rate dssn.Bandwidth) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	k := paceKey{source, data}
@@ -38,7 +44,7 @@ func (p *pacing) use(c *conn, source netip.Addr, data dssn.DataID, rate dssn.Ban
 		if rate == 0 {
 			return
 		}
-		g = &paceGroup{conns: map[*conn]struct{}{}}
+		g = &paceGroup{conns: map[paced]struct{}{}}
 		if p.groups == nil {
 			p.groups = map[paceKey]*paceGroup{}
 		}
@@ -56,7 +62,7 @@ func (p *pacing) use(c *conn, source netip.Addr, data dssn.DataID, rate dssn.Ban
 	g.set()
 }
 
-func (p *pacing) leave(k paceKey, c *conn) {
+func (p *pacing) leave(k paceKey, c paced) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	g := p.groups[k]

@@ -50,28 +50,37 @@ type remote struct {
 	id     dssn.DataID
 	holder dssn.NodeID // who must answer; zero: whoever does
 	client *http.Client
-	dial   func(ctx context.Context, network, address string) (net.Conn, error)
+	dial   func(ctx context.Context, network, address string) (net.Conn, error) // for streams
 	// firstWait is how long to wait before the first retry.
 	firstWait time.Duration
 }
 
-func newRemote(id dssn.DataID, holder dssn.NodeID, dial func(ctx context.Context, network, address string) (net.Conn, error)) *remote {
+func newRemote(id dssn.DataID, holder dssn.NodeID, transport Transport, dial func(ctx context.Context, network, address string) (net.Conn, error)) *remote {
+	if transport == KCP && dial == nil {
+		dial = dialKCP
+	}
 	if dial == nil {
 		// Idle connections ask each second, so that a holder that was killed and
 		// started again answers with a reset at once instead of never.
 		d := net.Dialer{Timeout: stall, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: time.Second, Interval: time.Second, Count: 8}}
 		dial = d.DialContext
 	}
-	lively := func(ctx context.Context, network, address string) (net.Conn, error) {
-		c, err := dial(ctx, network, address)
-		if err != nil {
-			return nil, err
+	lively := func(dial func(ctx context.Context, network, address string) (net.Conn, error)) func(ctx context.Context, network, address string) (net.Conn, error) {
+		return func(ctx context.Context, network, address string) (net.Conn, error) {
+			c, err := dial(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			return &livelyConn{c}, nil
 		}
-		return &livelyConn{c}, nil
 	}
-	return &remote{id: id, holder: holder, firstWait: firstWait, dial: lively, client: &http.Client{
+	streams := dial
+	if transport == KCP {
+		streams = (&herd{dial: dial}).Dial
+	}
+	return &remote{id: id, holder: holder, firstWait: firstWait, dial: lively(streams), client: &http.Client{
 		Transport: &http.Transport{
-			DialContext:           lively,
+			DialContext:           lively(dial),
 			MaxIdleConnsPerHost:   2,
 			IdleConnTimeout:       stall,
 			ResponseHeaderTimeout: stall,

@@ -152,6 +152,11 @@ func (q *request) file(path string) {
 		return
 	}
 	transfer := q.r.Header.Get(TransferHeader)
+	if _, udp := q.r.Context().Value(connKey{}).(*kcpConn); udp && transfer == "" {
+		// A stock client's bytes are counted by what its TCP acknowledges.
+		problem(q.w, http.StatusBadRequest, "over KCP a transfer acknowledges what it verified: use `dssn get`, or TCP")
+		return
+	}
 	if transfer != "" && q.r.Method == http.MethodGet {
 		verified, _ := strconv.ParseUint(q.r.Header.Get(VerifiedHeader), 10, 64)
 		if err := q.ledger.open(transfer, q.source, q.id, q.terms, verified, q.opts.Now()); err != nil {
@@ -161,8 +166,8 @@ func (q *request) file(path string) {
 	}
 	b := &body{ResponseWriter: q.w, file: file, index: i, ledger: &q.ledger, transfer: transfer}
 	b.conn, _ = q.r.Context().Value(connKey{}).(*conn)
-	if b.conn != nil {
-		q.pacing.use(b.conn, q.source, q.id, q.terms.Rate)
+	if c, ok := q.r.Context().Value(connKey{}).(paced); ok {
+		q.pacing.use(c, q.source, q.id, q.terms.Rate)
 	}
 	if transfer == "" && q.r.Method == http.MethodGet && b.conn != nil {
 		b.stock = q.stockOf(b.conn, q)

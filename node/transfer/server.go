@@ -163,7 +163,11 @@ func (s *Server) Forget(transfer string) { s.ledger.forget(transfer) }
 
 // Serve answers on l until Close. A nil error means Close was called.
 func (s *Server) Serve(l net.Listener) error {
-	err := s.http.Serve(listener{l})
+	return s.serveOn(listener{l})
+}
+
+func (s *Server) serveOn(l net.Listener) error {
+	err := s.http.Serve(l)
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
