@@ -1,10 +1,7 @@
 # The figures of the room perf. Needs root, iperf3 and ethtool. Other files add to
 # bench-perf what they measure.
-.PHONY: bench-perf bench-perf-wire bench-perf-gen
-bench-perf: bench-perf-wire bench-perf-gen
-
-bench-perf-gen: ## the generator beside the C AF_XDP sender, rate error, no false loss (root, gcc, libxdp-dev)
-	$(BENCH) perf-gen -title "Test traffic: the generator" -- $(GO) test -run '^$$' -bench . -benchtime 1x -timeout 20m ./perf/gen
+.PHONY: bench-perf bench-perf-wire
+bench-perf: bench-perf-wire
 
 bench-perf-wire: ## the link emulator: packets per second, error of the delay, TCP through it (root, iperf3, ethtool)
 	$(BENCH) perf-wire -title "Emulated wires: one wire on one core" -- $(GO) test -run '^$$' -bench . -benchtime 1x -count 3 -timeout 20m ./perf/wire/port
