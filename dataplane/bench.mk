@@ -1,6 +1,6 @@
 # The dataplane's figures, peers and ours in one run. Needs root, iperf3 and wg.
 .PHONY: bench-dataplane dataplane-peers
-bench-dataplane: dataplane-peers
+bench-dataplane: dataplane-peers ## tunnels beside wireguard-go, Tailscale and Nebula; tables, handshakes, an edge worker (root, iperf3, wg)
 	$(BENCH) dataplane-tunnels -title "Tunnels on soft ports, beside wireguard-go, Tailscale and Nebula" -- $(GO) test -run '^$$' -bench 'Tunnels|Flood' -benchtime 1x -timeout 20m ./node/softport
 	$(BENCH) dataplane-tables -title "Dataplane: tables, worker, packets" -- $(GO) test -run '^$$' -bench . ./dataplane/fib ./dataplane/worker ./dataplane/packet
 	$(BENCH) dataplane-responder -title "Handshakes answered" -- $(GO) test -run '^$$' -bench Responder ./node/tunnel

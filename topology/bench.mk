@@ -8,7 +8,7 @@ BENCH_TOPOLOGY_LP ?= 20s
 TOPOLOGY_BENCH = go run ./topology/internal/bench -reference ../shared/te/reference.json
 
 .PHONY: bench-topology bench-topology-200 bench-topology-kdl bench-topology-large bench-topology-day judge-topology
-bench-topology: bench-topology-200 bench-topology-kdl bench-topology-large
+bench-topology: bench-topology-200 bench-topology-kdl bench-topology-large ## the solver with its proofs beside the reference and a linear program (python3, ../shared, coinor-clp)
 
 # up to 200 nodes: cold, after a failure, after a change, with the linear program
 bench-topology-200: $(BENCH_TOPOLOGIES:%=$(BENCH_TOPOLOGY_DIR)/%.json)
