@@ -323,7 +323,7 @@ func TestANodeWhoseTunnelInterfaceIsDeletedEndsAndSaysSo(t *testing.T) {
 	w := newWorld(t)
 	west := w.hosts["west"]
 	west.start(t)
-	eventually(t, "the tunnel interface", func() bool { _, err := west.space.Run("ip", "link", "show", InsideInterface); return err == nil })
+	eventually(t, "an answer of the node, whose engine is open by then", func() bool { return west.get("/local/status", &Status{}) == nil })
 	if out, err := west.space.Run("ip", "link", "del", InsideInterface); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}

@@ -179,7 +179,11 @@ func (l *link) setMTU(mtu int) error {
 		return err
 	}
 	r.SetUint32(uint32(mtu))
-	if err := unix.IoctlIfreq(l.control, unix.SIOCSIFMTU, r); err != nil {
+	err = unix.IoctlIfreq(l.control, unix.SIOCSIFMTU, r)
+	if errors.Is(err, unix.ENODEV) {
+		return fmt.Errorf("the interface %s was deleted while it was being made: start again, and see which program deletes it", l.name)
+	}
+	if err != nil {
 		return fmt.Errorf("set the MTU of %s to %d: %w", l.name, mtu, err)
 	}
 	return nil
