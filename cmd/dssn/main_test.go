@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -38,7 +39,31 @@ func TestScripts(t *testing.T) {
 			e.Setenv("DSSN_STATE", e.Getenv("WORK")+"/state")
 			return nil
 		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"refused": refused},
 	})
+}
+
+// refused is the script command `refused SENTENCE FLAG…`: dssn plan with these flags and
+// with files to write must print one line with the sentence, exit with status 2 and write
+// nothing.
+func refused(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: refused SENTENCE FLAG…")
+	}
+	err := ts.Exec("dssn", append([]string{"plan", "--out", "refused.json", "--report", "refused.html"}, args[1:]...)...)
+	said := ts.ReadFile("stderr")
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != exitUsage {
+		ts.Fatalf("%v: %v, want exit status %d\n%s", args, err, exitUsage, said)
+	}
+	if strings.Count(said, "\n") != 1 || !strings.Contains(said, args[0]) {
+		ts.Fatalf("%v: want one line with %q, got\n%s", args[1:], args[0], said)
+	}
+	for _, name := range []string{"refused.json", "refused.html"} {
+		if _, err := os.Stat(ts.MkAbs(name)); err == nil {
+			ts.Fatalf("%v: %s was written", args, name)
+		}
+	}
 }
 
 func TestExitCodesSayWhoseMistakeItWas(t *testing.T) {

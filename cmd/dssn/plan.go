@@ -24,6 +24,9 @@ func planCommand() *cobra.Command {
 greatest common fraction (lambda) or weighted max-min fair shares (maxmin). Every
 answer is verified before it is shown, and carries link prices that anybody can check.
 
+Where demands have committed rates (committed_bps), maxmin serves these first. One that
+does not fit is an answer: who, how much short, and the full links that prove it.
+
 Links are written A>B by the names of their ends, or by index.`,
 		Example: `  dssn plan --instance cogentco.json --objective flow --report plan.html
   dssn plan --topology net.json --demands wishes.json --what-if cut:Tokyo>Osaka`,
@@ -52,7 +55,7 @@ Links are written A>B by the names of their ends, or by index.`,
 			q.Progress = func(p solve.Progress) {
 				if time.Since(shown) > time.Second {
 					shown = time.Now()
-					fmt.Fprintf(cmd.ErrOrStderr(), "%3.0f s  round %d, %d paths, value %.6g, bound %.6g\n", time.Since(begin).Seconds(), p.Round, p.Columns, p.Value, p.Bound)
+					fmt.Fprintf(cmd.ErrOrStderr(), "%3.0f s  %s\n", time.Since(begin).Seconds(), plan.ProgressLine(q.Objective, p))
 				}
 			}
 			a, err := plan.Ask(q)
@@ -87,8 +90,9 @@ Links are written A>B by the names of their ends, or by index.`,
 	f := cmd.Flags()
 	f.StringVar(&topo, "topology", "", "te-topology/1 or GraphML `file`")
 	f.StringVar(&instance, "instance", "", "te-instance/1 `file`: topology and demands in one")
-	f.StringVar(&demands, "demands", "", "`file` with the demands as columns src, dst, bps, weight, class and max_latency_us")
+	f.StringVar(&demands, "demands", "", "`file` with the demands as columns src, dst, bps, weight, class, max_latency_us and committed_bps")
 	f.StringVar(&objective, "objective", "flow", "what to make large: `flow, lambda or maxmin`")
+	f.BoolVar(&q.ByClass, "by-class", false, "maxmin: serve class before class, weights counting inside a class only")
 	f.StringSliceVar(&q.Down, "down", nil, "`link` that has failed; may be repeated")
 	f.StringSliceVar(&q.WhatIf, "what-if", nil, "also compute a change: `drain:NODE, cut:LINK or add:A>B=10G`; may be repeated")
 	f.DurationVar(&limit, "time-limit", 0, "stop searching after this `time` and give the best answer so far")

@@ -1,132 +1,152 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"html"
 	"math"
+	"slices"
 	"strings"
+
+	"dssn/topology/solve"
 )
 
-// HTML returns one self-contained page: the map with the links' loads, the
-// bottlenecks and their prices, who is limited by what, and the what-if beside it.
+const style = `<style>
+body{font:15px/1.45 system-ui,sans-serif;margin:2em auto;max-width:72em;padding:0 1em;color:#222}
+h1{margin-bottom:.1em}h2{margin:1.6em 0 .3em}
+table{border-collapse:collapse;margin:.6em 0 1.2em}td,th{padding:.2em 1.1em .2em 0;text-align:left;border-bottom:1px solid #ddd}
+td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
+svg{width:100%;height:auto;background:#fafafa;border:1px solid #ddd}svg text{font-size:11px;fill:#333;paint-order:stroke;stroke:#fafafa;stroke-width:3px}svg circle{fill:#333}
+.key,.note{color:#555}.key span{display:inline-block;width:2.2em;height:.7em;margin:0 .3em 0 .9em}
+.facts{display:flex;flex-wrap:wrap;gap:.6em;margin:1em 0}.facts div{border:1px solid #ddd;border-radius:.3em;padding:.4em .9em}
+.facts b{display:block;font-size:1.35em;font-weight:600}
+.alarm{border-left:.3em solid #b00;background:#fbeeee;padding:.3em 1em;margin:1em 0}
+.bars{display:flex;align-items:flex-end;gap:2px;height:5em;margin:.5em 0 0}.bars div{flex:1;min-height:1px}
+.scale{display:flex;justify-content:space-between;color:#555}
+</style>`
+
+// HTML returns one self-contained page: what came out, the map with the links' loads, the
+// bottlenecks, who is limited by what, committed rates that do not fit, and the what-if
+// beside it.
 func (a *Answer) HTML() []byte {
 	var b strings.Builder
-	name := a.Instance.Name
-	if name == "" {
-		name = "plan"
-	}
-	fmt.Fprintf(&b, `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>%s</title><style>
-body{font:15px/1.45 system-ui,sans-serif;margin:2em auto;max-width:70em;padding:0 1em;color:#222}
-table{border-collapse:collapse;margin:.6em 0 1.6em}td,th{padding:.2em .9em .2em 0;text-align:left;border-bottom:1px solid #ddd}
-td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}svg{width:100%%;height:auto;background:#fafafa;border:1px solid #ddd}
-.key span{display:inline-block;width:2.5em;height:.7em;margin:0 .3em 0 1em}
-</style></head><body><h1>%s</h1><p>%s</p>
-`, html.EscapeString(name), html.EscapeString(name), html.EscapeString(a.Headline()))
-	a.drawMap(&b)
+	name := html.EscapeString(cmp.Or(a.Instance.Name, "plan"))
+	fmt.Fprintf(&b, `<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>%s</title>%s</head><body><h1>%s</h1><p>%s</p>`+"\n",
+		name, style, name, html.EscapeString(a.Headline()))
 	limited, bottlenecks := a.Limits()
-	fmt.Fprintf(&b, "<h2>Bottlenecks</h2><p>%d links have a price: one more bit per second there is worth that much of the objective, the dearest link being 1.</p>\n", len(bottlenecks))
-	b.WriteString("<table><tr><th>link<th class=n>capacity<th class=n>load<th class=n>price<th class=n>demands limited<th class=n>that go without</tr>\n")
-	for _, x := range bottlenecks[:min(100, len(bottlenecks))] {
-		fmt.Fprintf(&b, "<tr><td>%s<td class=n>%s<td class=n>%.1f %%<td class=n>%.4f<td class=n>%d<td class=n>%s</tr>\n", html.EscapeString(x.Name), x.Capacity, 100*x.Load/float64(x.Capacity), x.Price, x.Limited, bps(x.LimitedBps))
-	}
-	fmt.Fprintf(&b, "</table><h2>Who is limited by what</h2><p>%d of %d demands get less than they ask for; the %d with the greatest shortfall:</p>\n", len(limited), a.Instance.Demands.Len(), min(200, len(limited)))
-	b.WriteString("<table><tr><th>demand<th class=n>asks<th class=n>gets<th>because of</tr>\n")
-	for _, l := range limited[:min(200, len(limited))] {
-		fmt.Fprintf(&b, "<tr><td>%s → %s<td class=n>%s<td class=n>%s<td>%s</tr>\n", html.EscapeString(l.Src), html.EscapeString(l.Dst), bps(l.Asked), bps(l.Got), html.EscapeString(a.because(l)))
-	}
-	b.WriteString("</table>\n")
+	a.facts(&b, limited, bottlenecks)
+	a.shortPage(&b)
+	a.drawMap(&b)
+	a.drawLoads(&b)
+	a.bottleneckPage(&b, bottlenecks)
+	a.limitedPage(&b, limited)
 	if a.Change != nil {
-		hurt, helped := a.compare()
-		fmt.Fprintf(&b, "<h2>What if %s</h2><p>%s</p><p>%d demands get less, %d get more.</p>\n", html.EscapeString(a.Change.What), html.EscapeString(a.Change.Headline()), hurt, helped)
-		a.Change.drawMap(&b)
+		a.changePage(&b)
 	}
 	b.WriteString("</body></html>\n")
 	return []byte(b.String())
 }
 
-// place is a node's position in the picture.
-type place struct{ x, y float64 }
-
-const mapWidth, mapHeight = 1000.0, 620.0
-
-// places puts located nodes where they lie (longitudes shrunk by the cosine of the middle
-// latitude) and the others on a circle; a map without positions is a circle.
-func (a *Answer) places() []place {
-	g := a.Instance.Graph
-	out := make([]place, g.NumNodes())
-	lo, hi := place{math.Inf(1), math.Inf(1)}, place{math.Inf(-1), math.Inf(-1)}
-	sum, n := 0.0, 0
-	real := func(i int) bool { x := g.Node(i); return x.Located && (x.Lat != 0 || x.Lon != 0) }
-	for i := range out {
-		if real(i) {
-			sum += g.Node(i).Lat
-			n++
+// facts is a row of the figures one looks for first.
+func (a *Answer) facts(b *strings.Builder, limited []Limited, bottlenecks []Bottleneck) {
+	n := a.Instance.Demands.Len()
+	full := 0
+	for e, x := range a.Allocation.Loads(a.Instance.Graph.NumLinks()) {
+		if x >= 0.999*float64(a.Instance.Graph.Link(e).Capacity) {
+			full++
 		}
 	}
-	shrink := 1.0
-	if n > 0 {
-		shrink = math.Cos(sum / float64(n) * math.Pi / 180)
+	b.WriteString(`<div class=facts>`)
+	fact := func(value, what string) { fmt.Fprintf(b, "<div><b>%s</b>%s</div>", value, what) }
+	fact(bps(a.Verdict.Satisfied*a.asked()), "carried")
+	fact(fmt.Sprintf("%.2f %%", 100*a.Verdict.Satisfied), "of what is asked for")
+	fact(fmt.Sprintf("%d of %d", n-len(limited), n), "demands have all they want")
+	fact(fmt.Sprint(full), "full links")
+	fact(fmt.Sprint(len(bottlenecks)), "bottlenecks")
+	fact(fmt.Sprintf("%.3f", float64(len(a.Allocation.Flows))/math.Max(1, float64(n))), "paths per demand")
+	if a.Allocation.Unserved > 0 {
+		fact(fmt.Sprint(a.Allocation.Unserved), "demands without any path")
 	}
-	for i := range out {
-		if real(i) {
-			out[i] = place{g.Node(i).Lon * shrink, -g.Node(i).Lat}
-		}
-	}
-	for i, p := range out {
-		if real(i) {
-			lo, hi = place{min(lo.x, p.x), min(lo.y, p.y)}, place{max(hi.x, p.x), max(hi.y, p.y)}
-		}
-	}
-	scale := math.Min((mapWidth-60)/math.Max(hi.x-lo.x, 1e-6), (mapHeight-60)/math.Max(hi.y-lo.y, 1e-6))
-	for i := range out {
-		if real(i) && n > 1 {
-			out[i] = place{30 + (out[i].x-lo.x)*scale, 30 + (out[i].y-lo.y)*scale}
-			continue
-		}
-		angle := 2 * math.Pi * float64(i) / float64(len(out))
-		out[i] = place{mapWidth/2 + (mapHeight/2-30)*math.Cos(angle), mapHeight/2 + (mapHeight/2-30)*math.Sin(angle)}
-	}
-	return out
+	b.WriteString("</div>\n")
 }
 
-// drawMap draws every link as a line beside its opposite direction, coloured by
-// load, priced links thicker.
-func (a *Answer) drawMap(b *strings.Builder) {
-	g := a.Instance.Graph
-	at, load, y := a.places(), a.Allocation.Loads(g.NumLinks()), a.Prices()
-	fmt.Fprintf(b, `<svg viewBox="0 0 %g %g" role="img" aria-label="map of link loads">`+"\n", mapWidth, mapHeight)
-	for e, l := range g.Links() {
-		p, q := at[l.Src], at[l.Dst]
-		length := math.Max(math.Hypot(q.x-p.x, q.y-p.y), 1e-6)
-		// To the right of the way of travel, so that both directions show.
-		dx, dy := -(q.y-p.y)/length*1.4, (q.x-p.x)/length*1.4
-		width, dash := 1.4, ""
-		if y[e] > 0 {
-			width = 3
-		}
-		use := load[e] / float64(l.Capacity)
-		colour := heat(use)
-		if !l.Usable() {
-			colour, dash = "#999", ` stroke-dasharray="3 3"`
-		}
-		fmt.Fprintf(b, `<line x1="%.1f" y1="%.1f" x2="%.1f" y2="%.1f" stroke="%s" stroke-width="%g"%s><title>%s: %.1f %% of %s, price %.4f</title></line>`+"\n",
-			p.x+dx, p.y+dy, q.x+dx, q.y+dy, colour, width, dash, html.EscapeString(g.LinkName(e)), 100*use, l.Capacity, y[e])
+// shortPage says which promises cannot be kept.
+func (a *Answer) shortPage(b *strings.Builder) {
+	short := a.Allocation.Short
+	if len(short) == 0 {
+		return
 	}
-	for i, p := range at {
-		fmt.Fprintf(b, `<circle cx="%.1f" cy="%.1f" r="2.6" fill="#333"><title>%s</title></circle>`, p.x, p.y, html.EscapeString(g.NodeLabel(i)))
-		if g.NumNodes() <= 60 {
-			fmt.Fprintf(b, `<text x="%.1f" y="%.1f" font-size="10" fill="#333">%s</text>`, p.x+4, p.y-4, html.EscapeString(g.NodeLabel(i)))
-		}
+	fmt.Fprintf(b, "<div class=alarm><h2>%d committed rates do not fit</h2><p>No plan gives these demands more without taking it from others that are as urgent: every path of theirs crosses one of the links named, and these are full.</p>\n", len(short))
+	b.WriteString("<table><tr><th>demand<th class=n>committed<th class=n>gets<th class=n>short by<th>because of</tr>\n")
+	for _, s := range short[:min(100, len(short))] {
+		fmt.Fprintf(b, "<tr><td>%s<td class=n>%s<td class=n>%s<td class=n>%s<td>%s</tr>\n", html.EscapeString(a.demandName(int(s.Demand))), bps(s.Committed), bps(s.Got), bps(s.Committed-s.Got), html.EscapeString(a.cutName(s)))
 	}
-	b.WriteString("</svg>\n<p class=key>load:")
-	for _, u := range []float64{0, 0.25, 0.5, 0.75, 0.95, 1} {
-		fmt.Fprintf(b, `<span style="background:%s"></span>%.0f %%`, heat(u), 100*u)
-	}
-	b.WriteString("; thick: a bottleneck; dashed: out of use</p>\n")
+	b.WriteString("</table></div>\n")
 }
 
-// heat is green for an idle link, amber for a busy one, red for a full one.
-func heat(u float64) string {
-	u = math.Max(0, math.Min(1, u))
-	return fmt.Sprintf("hsl(%.0f 75%% 42%%)", 130*(1-u))
+// drawLoads draws how many links are how full.
+func (a *Answer) drawLoads(b *strings.Builder) {
+	const bins = 20
+	var count [bins]int
+	g := a.Instance.Graph
+	most := 1
+	for e, x := range a.Allocation.Loads(g.NumLinks()) {
+		if l := g.Link(e); l.Usable() {
+			k := min(bins-1, int(bins*x/float64(l.Capacity)*(1+1e-9)))
+			count[k]++
+			most = max(most, count[k])
+		}
+	}
+	b.WriteString("<h2>How full the links are</h2><div class=bars>")
+	for k, n := range count {
+		fmt.Fprintf(b, `<div style="height:%.1f%%;background:%s" title="%d links between %d and %d %%"></div>`, 100*float64(n)/float64(most), heat((float64(k)+0.5)/bins), n, 100*k/bins, 100*(k+1)/bins)
+	}
+	b.WriteString("</div><div class=scale><span>idle</span><span>half full</span><span>full</span></div>\n")
+}
+
+func (a *Answer) bottleneckPage(b *strings.Builder, bottlenecks []Bottleneck) {
+	fair := a.Allocation.Objective == solve.MaxMinFair
+	fmt.Fprintf(b, "<h2>Bottlenecks</h2>\n<p>%s</p>\n", map[bool]string{
+		false: "One more bit per second on a link is worth its price, the dearest link's being 1.",
+		true:  "In the order in which they fill as everybody's share rises; the share is in bit/s per unit of weight. Who is stopped by the first ones has the least.",
+	}[fair])
+	b.WriteString("<table><tr><th>link<th class=n>capacity<th class=n>load<th class=n>" + map[bool]string{false: "price", true: "share"}[fair] + "<th class=n>demands limited<th class=n>that go without</tr>\n")
+	for _, x := range bottlenecks[:min(100, len(bottlenecks))] {
+		fmt.Fprintf(b, "<tr><td>%s<td class=n>%s<td class=n>%.1f %%<td class=n>%s<td class=n>%d<td class=n>%s</tr>\n", html.EscapeString(x.Name), x.Capacity, 100*x.Load/float64(x.Capacity), x.worth(), x.Limited, bps(x.LimitedBps))
+	}
+	b.WriteString("</table>\n")
+	if more := len(bottlenecks) - 100; more > 0 {
+		fmt.Fprintf(b, "<p class=note>and %d more</p>\n", more)
+	}
+}
+
+func (a *Answer) limitedPage(b *strings.Builder, limited []Limited) {
+	fmt.Fprintf(b, "<h2>Who is limited by what</h2><p>%d of %d demands get less than they ask for; the %d with the greatest shortfall:</p>\n", len(limited), a.Instance.Demands.Len(), min(200, len(limited)))
+	b.WriteString("<table><tr><th>demand<th class=n>asks<th class=n>gets<th class=n>part<th>because of</tr>\n")
+	for _, l := range limited[:min(200, len(limited))] {
+		fmt.Fprintf(b, "<tr><td>%s → %s<td class=n>%s<td class=n>%s<td class=n>%.1f %%<td>%s</tr>\n", html.EscapeString(l.Src), html.EscapeString(l.Dst), bps(l.Asked), bps(l.Got), 100*l.Got/l.Asked, html.EscapeString(a.because(l)))
+	}
+	b.WriteString("</table>\n")
+}
+
+// changePage shows the what-if: its map, and who loses most by it.
+func (a *Answer) changePage(b *strings.Builder) {
+	hurt, helped := a.compare()
+	fmt.Fprintf(b, "<h2>What if %s</h2><p>%s</p><p>%d demands get less, %d get more.</p>\n", html.EscapeString(a.Change.What), html.EscapeString(a.Change.Headline()), hurt, helped)
+	a.Change.shortPage(b)
+	a.Change.drawMap(b)
+	n := a.Instance.Demands.Len()
+	before, after := a.Allocation.Rates(n), a.Change.Allocation.Rates(a.Change.Instance.Demands.Len())
+	order := make([]int, n)
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(before[j]-after[j], before[i]-after[i]) })
+	b.WriteString("<h3>Who loses most</h3><table><tr><th>demand<th class=n>asks<th class=n>before<th class=n>after</tr>\n")
+	for _, i := range order[:min(20, n)] {
+		if after[i] < before[i]*0.999 {
+			fmt.Fprintf(b, "<tr><td>%s<td class=n>%s<td class=n>%s<td class=n>%s</tr>\n", html.EscapeString(a.demandName(i)), bps(float64(a.Instance.Demands.Rate[i])), bps(before[i]), bps(after[i]))
+		}
+	}
+	b.WriteString("</table>\n")
 }

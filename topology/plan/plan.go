@@ -25,6 +25,7 @@ type Question struct {
 	Instance  []byte // te-instance/1
 	Objective solve.Objective
 	Gap       float64
+	ByClass   bool     // max-min serves class before class
 	Down      []string // links by name, A>B, or by index: failed, in that direction
 	WhatIf    []string // drain:NODE, cut:LINK or add:SRC>DST=RATE
 	Stop      func() bool
@@ -80,7 +81,7 @@ func Ask(q Question) (*Answer, error) {
 }
 
 func answer(in *solve.Instance, q Question, warm *solve.Allocation) (*Answer, error) {
-	a, err := solve.Solve(in, solve.Options{Objective: q.Objective, Gap: q.Gap, Stop: q.Stop, Progress: q.Progress, Warm: warm})
+	a, err := solve.Solve(in, solve.Options{Objective: q.Objective, Gap: q.Gap, ByClass: q.ByClass, Stop: q.Stop, Progress: q.Progress, Warm: warm})
 	if err != nil {
 		return nil, InputError{err}
 	}
@@ -193,7 +194,7 @@ func addDemand(in *solve.Instance, s string) (*solve.Instance, error) {
 	d := &in.Demands
 	// The columns are shared with the instance before the change: copy, then add.
 	in.Demands = solve.Demands{Src: slices.Clone(d.Src), Dst: slices.Clone(d.Dst), Rate: slices.Clone(d.Rate),
-		Weight: slices.Clone(d.Weight), Class: slices.Clone(d.Class), MaxLatencyMicros: slices.Clone(d.MaxLatencyMicros)}
+		Weight: slices.Clone(d.Weight), Class: slices.Clone(d.Class), Committed: slices.Clone(d.Committed), MaxLatencyMicros: slices.Clone(d.MaxLatencyMicros)}
 	in.Demands.Add(u, v, rate, 1, 0)
 	if err := in.Check(); err != nil {
 		return nil, InputError{err}

@@ -97,16 +97,71 @@ func TestEveryObjectiveHasAHeadline(t *testing.T) {
 	}
 }
 
+func TestProgressReadsAsASentence(t *testing.T) {
+	p := solve.Progress{Round: 3, Value: 2e9, Bound: 3e9, Columns: 70}
+	for o, want := range map[solve.Objective]string{
+		solve.MaxFlow:    "round 3, 70 paths: 2Gbit/s carried, at most 3Gbit/s",
+		solve.MaxLambda:  "round 3, 70 paths: 0.5000 of every wish, at most 1.0000",
+		solve.MaxMinFair: "round 3, 70 paths: shares have risen to 2Gbit/s per weight, the next stop is at 3Gbit/s",
+	} {
+		if q := p; o == solve.MaxLambda {
+			q.Value = 0.5
+			if got := ProgressLine(o, q); got != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+		} else if got := ProgressLine(o, p); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+func TestACommittedRateThatDoesNotFitIsAnAnswer(t *testing.T) {
+	q := question()
+	q.Objective = solve.MaxMinFair
+	q.Demands = []byte(strings.Replace(wishes, "}", `,"committed_bps":[1200,600,0]}`, 1))
+	a, err := Ask(q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.Verdict.Unproved > 0 || len(a.Allocation.Short) != 2 {
+		t.Fatalf("%d without a proof, short: %+v; want 1800 promised into c, which 1500 reach", a.Verdict.Unproved, a.Allocation.Short)
+	}
+	// 1500 of 1800: each promise is kept to five sixths.
+	for _, s := range a.Allocation.Short {
+		if s.Got < s.Committed*0.833 || s.Got > s.Committed*0.834 || len(s.Cut) == 0 {
+			t.Errorf("short: %+v", s)
+		}
+	}
+	var table strings.Builder
+	if err := a.Table(&table); err != nil {
+		t.Fatal(err)
+	}
+	page := string(a.HTML())
+	for _, want := range []string{"2 committed rates do not fit", "83.33 % of committed"} {
+		if !strings.Contains(table.String(), want) || !strings.Contains(page, want) {
+			t.Errorf("the table or the page lacks %q:\n%s", want, table.String())
+		}
+	}
+	if !strings.Contains(table.String(), "a>c, b>c") && !strings.Contains(table.String(), "b>c, a>c") {
+		t.Errorf("the table does not name the cut:\n%s", table.String())
+	}
+	if !strings.Contains(string(a.JSON()), `"short":2`) {
+		t.Errorf("%s", a.JSON())
+	}
+}
+
 func TestBadInputIsOneSentenceThatNamesTheElement(t *testing.T) {
 	for want, spoil := range map[string]func(q *Question){
-		"nothing to plan":     func(q *Question) { q.Demands = nil },
-		"either the instance": func(q *Question) { q.Instance = []byte("{}") },
-		"demands: demand 1":   func(q *Question) { q.Demands = []byte(strings.Replace(wishes, "[0,1,0]", "[0,7,0]", 1)) },
-		"different lengths":   func(q *Question) { q.Demands = []byte(strings.Replace(wishes, "[0,1,0]", "[0,1]", 1)) },
-		"to itself":           func(q *Question) { q.Demands = []byte(strings.Replace(wishes, "[2,2,1]", "[2,1,1]", 1)) },
-		"is not a number":     func(q *Question) { q.Demands = []byte(strings.Replace(wishes, "[1,1,1]", "[1,NaN,1]", 1)) },
-		"weight -1":           func(q *Question) { q.Demands = []byte(strings.Replace(wishes, "[1,1,1]", "[1,-1,1]", 1)) },
-		"asks for 0 bps":      func(q *Question) { q.Demands = []byte(strings.Replace(wishes, "1200", "0", 1)) },
+		"nothing to plan":      func(q *Question) { q.Demands = nil },
+		"either the instance":  func(q *Question) { q.Instance = []byte("{}") },
+		"demands: demand 1":    func(q *Question) { q.Demands = []byte(strings.Replace(wishes, "[0,1,0]", "[0,7,0]", 1)) },
+		"different lengths":    func(q *Question) { q.Demands = []byte(strings.Replace(wishes, "[0,1,0]", "[0,1]", 1)) },
+		"to itself":            func(q *Question) { q.Demands = []byte(strings.Replace(wishes, "[2,2,1]", "[2,1,1]", 1)) },
+		"is not a number":      func(q *Question) { q.Demands = []byte(strings.Replace(wishes, "[1,1,1]", "[1,NaN,1]", 1)) },
+		"is committed 700":     func(q *Question) { q.Demands = []byte(strings.Replace(wishes, "}", `,"committed_bps":[0,700,0]}`, 1)) },
+		"must not be negative": func(q *Question) { q.Demands = []byte(strings.Replace(wishes, "}", `,"committed_bps":[0,-7,0]}`, 1)) },
+		"weight -1":            func(q *Question) { q.Demands = []byte(strings.Replace(wishes, "[1,1,1]", "[1,-1,1]", 1)) },
+		"asks for 0 bps":       func(q *Question) { q.Demands = []byte(strings.Replace(wishes, "1200", "0", 1)) },
 		"link 1 has capacity 0": func(q *Question) {
 			q.Topology = []byte(strings.Replace(network, `"src":1,"dst":0,"bps":1000`, `"src":1,"dst":0,"bps":0`, 1))
 		},

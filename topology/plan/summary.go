@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"dssn"
@@ -15,13 +16,28 @@ import (
 // Bottleneck is a link with a price: one more bit per second there is worth Price
 // of the objective, relative to the dearest link.
 type Bottleneck struct {
-	Link       int
-	Name       string
-	Capacity   dssn.Bandwidth
-	Load       float64 // bits per second
-	Price      float64 // 0 to 1
+	Link     int
+	Name     string
+	Capacity dssn.Bandwidth
+	Load     float64 // bits per second
+	Price    float64 // 0 to 1
+	// Share is, for max-min only, the rate per weight at which the link fills; in a stage of
+	// committed rates a part of these.
+	Share      float64
+	Stage      solve.Stage
 	Limited    int     // unsatisfied demands whose every path has this link or another priced one, counted at their dearest
 	LimitedBps float64 // what these go without
+}
+
+// worth prints what a bottleneck's table has of it: its share for max-min, else its price.
+func (b Bottleneck) worth() string {
+	switch {
+	case b.Stage.Kind == solve.Committed:
+		return fmt.Sprintf("%.2f %% of committed", 100*b.Share)
+	case b.Share > 0:
+		return bps(b.Share)
+	}
+	return fmt.Sprintf("%.4f", b.Price)
 }
 
 // Limited is a demand that gets less than it asks for.
@@ -42,7 +58,7 @@ func (a *Answer) Prices() []float64 {
 			top = math.Max(top, x)
 		}
 		for e, x := range p {
-			if top > 0 && x > 1e-4*top {
+			if top > 0 && x > negligible*top {
 				y[e] += x / top
 			}
 		}
@@ -69,9 +85,13 @@ func (a *Answer) Limits() ([]Limited, []Bottleneck) {
 	load := a.Allocation.Loads(g.NumLinks())
 	blame := solve.DearestLinks(a.Instance, y)
 	at := map[int]*Bottleneck{}
+	first := a.firstLevels()
 	for e, p := range y {
 		if p > 0 {
 			at[e] = &Bottleneck{Link: e, Name: g.LinkName(e), Capacity: g.Link(e).Capacity, Load: load[e], Price: p}
+			if k := first[e]; k >= 0 {
+				at[e].Share, at[e].Stage = a.Allocation.Levels[k].Rate, a.Allocation.Levels[k].Stage
+			}
 		}
 	}
 	var limited []Limited
@@ -92,9 +112,50 @@ func (a *Answer) Limits() ([]Limited, []Bottleneck) {
 		all = append(all, *b)
 	}
 	slices.SortFunc(all, func(x, y Bottleneck) int {
-		return cmp.Or(cmp.Compare(y.Price, x.Price), cmp.Compare(x.Link, y.Link))
+		return cmp.Or(cmp.Compare(first[x.Link], first[y.Link]), cmp.Compare(y.Price, x.Price), cmp.Compare(x.Link, y.Link))
 	})
 	return limited, all
+}
+
+// firstLevels is by link the first level that has a price on it, -1: none has.
+func (a *Answer) firstLevels() []int {
+	out := make([]int, a.Instance.Graph.NumLinks())
+	for e := range out {
+		out[e] = -1
+	}
+	for k, l := range a.Allocation.Levels {
+		top := slices.Max(l.Prices)
+		for e, p := range l.Prices {
+			if out[e] < 0 && p > negligible*top {
+				out[e] = k
+			}
+		}
+	}
+	return out
+}
+
+// negligible is the part of the largest price below which a price says nothing to people.
+const negligible = 1e-4
+
+// demandName names a demand by its ends.
+func (a *Answer) demandName(i int) string {
+	g, d := a.Instance.Graph, &a.Instance.Demands
+	return g.NodeLabel(int(d.Src[i])) + " → " + g.NodeLabel(int(d.Dst[i]))
+}
+
+// cutName lists the links that keep a committed rate from fitting.
+func (a *Answer) cutName(s solve.Shortfall) string {
+	if len(s.Cut) == 0 {
+		return "no path"
+	}
+	var names []string
+	for _, e := range s.Cut[:min(4, len(s.Cut))] {
+		names = append(names, a.Instance.Graph.LinkName(int(e)))
+	}
+	if more := len(s.Cut) - len(names); more > 0 {
+		names = append(names, fmt.Sprintf("%d more", more))
+	}
+	return strings.Join(names, ", ")
 }
 
 // Headline says the outcome in one line.
@@ -123,6 +184,20 @@ func (a *Answer) asked() (sum float64) {
 	return sum
 }
 
+// ProgressLine says in one line how far a long solve has come.
+func ProgressLine(o solve.Objective, p solve.Progress) string {
+	line := fmt.Sprintf("round %d, %d paths", p.Round, p.Columns)
+	switch {
+	case o == solve.MaxFlow:
+		return line + fmt.Sprintf(": %s carried, at most %s", bps(p.Value), bps(p.Bound))
+	case o == solve.MaxLambda:
+		return line + fmt.Sprintf(": %.4f of every wish, at most %.4f", p.Value, math.Min(p.Bound, 1))
+	case math.IsInf(p.Bound, 1):
+		return line + fmt.Sprintf(": shares have risen to %s per weight", bps(p.Value))
+	}
+	return line + fmt.Sprintf(": shares have risen to %s per weight, the next stop is at %s", bps(p.Value), bps(p.Bound))
+}
+
 // bps prints a rate with three decimals at most.
 func bps(x float64) string { return dssn.Bandwidth(math.Round(math.Max(x, 0))).String() + "bit/s" }
 
@@ -136,9 +211,13 @@ func (a *Answer) Table(w io.Writer) error {
 		a.Instance.Graph.NumNodes(), a.Instance.Graph.NumLinks(), d.Len(), d.Len()-len(limited), a.Allocation.Unserved,
 		float64(len(a.Allocation.Flows))/math.Max(1, float64(d.Len())), a.Verdict.MostPaths, 100*a.Verdict.MaxUtilise)
 	if len(bottlenecks) > 0 {
-		fmt.Fprint(t, "\nbottleneck\tcapacity\tload\tprice\tlimits\tby\n")
+		worth := "price"
+		if a.Allocation.Objective == solve.MaxMinFair {
+			worth = "share"
+		}
+		fmt.Fprintf(t, "\nbottleneck\tcapacity\tload\t%s\tlimits\tby\n", worth)
 		for _, b := range bottlenecks[:min(10, len(bottlenecks))] {
-			fmt.Fprintf(t, "%s\t%s\t%.1f %%\t%.3f\t%d demands\t%s\n", b.Name, b.Capacity, 100*b.Load/float64(b.Capacity), b.Price, b.Limited, bps(b.LimitedBps))
+			fmt.Fprintf(t, "%s\t%s\t%.1f %%\t%s\t%d demands\t%s\n", b.Name, b.Capacity, 100*b.Load/float64(b.Capacity), b.worth(), b.Limited, bps(b.LimitedBps))
 		}
 	}
 	if len(limited) > 0 {
@@ -147,12 +226,26 @@ func (a *Answer) Table(w io.Writer) error {
 			fmt.Fprintf(t, "%s → %s\t%s\t%s\t%s\n", l.Src, l.Dst, bps(l.Asked), bps(l.Got), a.because(l))
 		}
 	}
+	a.shortTable(t)
 	if a.Change != nil {
 		fmt.Fprintf(t, "\nwhat if %s:\n%s\n", a.Change.What, a.Change.Headline())
 		hurt, helped := a.compare()
 		fmt.Fprintf(t, "%d demands get less, %d get more\n", hurt, helped)
+		a.Change.shortTable(t)
 	}
 	return t.Flush()
+}
+
+// shortTable lists the committed rates that do not fit.
+func (a *Answer) shortTable(w io.Writer) {
+	short := a.Allocation.Short
+	if len(short) == 0 {
+		return
+	}
+	fmt.Fprintf(w, "\n%d committed rates do not fit\tcommitted\tgets\tshort by\tbecause these are full\n", len(short))
+	for _, s := range short[:min(10, len(short))] {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", a.demandName(int(s.Demand)), bps(s.Committed), bps(s.Got), bps(s.Committed-s.Got), a.cutName(s))
+	}
 }
 
 func (a *Answer) because(l Limited) string {
@@ -185,8 +278,8 @@ func (a *Answer) compare() (hurt, helped int) {
 func (a *Answer) JSON() []byte {
 	v := a.Verdict
 	limited, bottlenecks := a.Limits()
-	b := fmt.Appendf(nil, `{"objective":%q,"value":%s,"bound":%s,"gap":%s,"satisfied":%s,"demands":%d,"limited":%d,"unserved":%d,"bottlenecks":%d`,
-		a.Allocation.Objective, number(v.Value), number(v.Bound), number(v.Gap), number(v.Satisfied), a.Instance.Demands.Len(), len(limited), a.Allocation.Unserved, len(bottlenecks))
+	b := fmt.Appendf(nil, `{"objective":%q,"value":%s,"bound":%s,"gap":%s,"satisfied":%s,"demands":%d,"limited":%d,"unserved":%d,"short":%d,"bottlenecks":%d`,
+		a.Allocation.Objective, number(v.Value), number(v.Bound), number(v.Gap), number(v.Satisfied), a.Instance.Demands.Len(), len(limited), a.Allocation.Unserved, len(a.Allocation.Short), len(bottlenecks))
 	if a.Change != nil {
 		b = append(append(b, `,"change":`...), a.Change.JSON()[:len(a.Change.JSON())-1]...)
 	}

@@ -35,6 +35,9 @@ type Detour struct {
 	// PastNode says that Path also avoids the node behind the hop, so that it
 	// helps whether the link or that node has failed.
 	PastNode bool
+	// SharesRisk says that Path crosses a risk group of the hop, because there is nothing
+	// else: it helps if the link alone has failed.
+	SharesRisk bool
 }
 
 // Protection is a primary path and its repairs.
@@ -100,15 +103,27 @@ func (p *Planner) detour(nodes []int, primary paths.Path, i int, e int32) Detour
 	for _, u := range nodes[:i] {
 		c.AvoidNodes = append(c.AvoidNodes, int32(u))
 	}
-	if behind := nodes[i+1]; behind != dst {
-		past := c
-		past.AvoidNodes = append(slices.Clone(c.AvoidNodes), int32(behind))
-		if d.Path, d.Segments = p.pinned(nodes[i], dst, past); d.Path != nil {
-			d.PastNode = true
+	for _, shared := range []bool{false, true} {
+		try := c
+		if shared {
+			try.AvoidSRLGs = nil
+		}
+		if d.SharesRisk = shared; shared && len(c.AvoidSRLGs) == 0 {
+			break
+		}
+		if behind := nodes[i+1]; behind != dst {
+			past := try
+			past.AvoidNodes = append(slices.Clone(c.AvoidNodes), int32(behind))
+			if d.Path, d.Segments = p.pinned(nodes[i], dst, past); d.Path != nil {
+				d.PastNode = true
+				return d
+			}
+		}
+		if d.Path, d.Segments = p.pinned(nodes[i], dst, try); d.Path != nil {
 			return d
 		}
 	}
-	d.Path, d.Segments = p.pinned(nodes[i], dst, c)
+	d.SharesRisk = false
 	return d
 }
 

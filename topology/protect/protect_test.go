@@ -65,7 +65,7 @@ func pinnable(g *topology.Graph, e int32) bool {
 
 func TestNoFailureLeavesARepairThatCrossesIt(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	protected, bare := 0, 0
+	protected, bare, shared := 0, 0, 0
 	for range 500 {
 		g := randomGraph(r)
 		primary, err := paths.Shortest(g, 0, g.NumNodes()-1, paths.Constraint{})
@@ -109,6 +109,12 @@ func TestNoFailureLeavesARepairThatCrossesIt(t *testing.T) {
 		}
 		for _, d := range p.Detours {
 			if d.Path == nil {
+				// Nothing is left: not even with a shared risk is there a way.
+				both := NewPlanner(g).withReverse(primary[d.Hop : d.Hop+1])
+				if reachable(g, nodes[d.Hop], nodes[len(nodes)-1], func(e int32) bool { return !slices.Contains(both, e) && pinnable(g, e) },
+					func(u int) bool { return !slices.Contains(nodes[:d.Hop], u) }) {
+					t.Fatalf("no detour for hop %d of %v although there is a way", d.Hop, primary)
+				}
 				continue
 			}
 			if err := d.Path.Check(g, nodes[d.Hop], nodes[len(nodes)-1]); err != nil {
@@ -116,6 +122,18 @@ func TestNoFailureLeavesARepairThatCrossesIt(t *testing.T) {
 			}
 			if slices.Contains(d.Path, primary[d.Hop]) || d.PastNode && slices.Contains(d.Path.Nodes(g), nodes[d.Hop+1]) {
 				t.Fatalf("detour %+v crosses what it goes round on %v", d, primary)
+			}
+			crosses := false
+			for _, e := range d.Path {
+				for _, group := range g.Link(int(e)).SRLGs {
+					crosses = crosses || slices.Contains(g.Link(int(primary[d.Hop])).SRLGs, group)
+				}
+			}
+			if crosses != d.SharesRisk {
+				t.Fatalf("detour %+v of hop %v shares a risk: %v", d, primary[d.Hop], crosses)
+			}
+			if d.SharesRisk {
+				shared++
 			}
 			for _, u := range nodes[:d.Hop] {
 				if slices.Contains(d.Path.Nodes(g), u) {
@@ -127,8 +145,8 @@ func TestNoFailureLeavesARepairThatCrossesIt(t *testing.T) {
 			}
 		}
 	}
-	if protected < 100 || bare < 30 {
-		t.Errorf("the cases are lopsided: %d protected, %d bare", protected, bare)
+	if protected < 100 || bare < 30 || shared < 30 {
+		t.Errorf("the cases are lopsided: %d protected, %d bare, %d detours that share a risk", protected, bare, shared)
 	}
 }
 
