@@ -228,6 +228,9 @@ func (s *speaker) look(ctx context.Context, now time.Time) (*northbound.BGP, err
 			return nil, err
 		}
 	}
+	// gobgp may keep the routes of a session that it shut as those of a graceful
+	// restart; a neighbour that announced too much is believed in nothing.
+	v.Routes = slices.DeleteFunc(v.Routes, func(r northbound.BGPRoute) bool { _, shut := s.shut[r.Neighbour]; return shut })
 	return v, nil
 }
 
