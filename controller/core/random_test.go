@@ -21,6 +21,11 @@ func TestNothingIsSoldTwiceWhateverHappens(t *testing.T) {
 	for seed := range uint64(runs) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { randomLife(t, seed) })
 	}
+	// Lives in which a pair lost its share to another that had to go over its link
+	// after a cut, and still called itself active.
+	for _, seed := range []uint64{196, 201, 272} {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { randomLife(t, seed) })
+	}
 }
 
 func randomLife(t *testing.T, seed uint64) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
 	"net/netip"
 	"slices"
 
@@ -386,8 +387,13 @@ func (x *step) share() {
 			r.Limit = x.graph.LinkName(int(s.Bottleneck))
 		}
 		state, reason := northbound.StateActive, ""
-		if pair := x.s.Pairs[pairKey(r.Ingress, r.Egress)]; pair.Fault != "" && (s.Short > 0 || s.Rate == 0) {
+		switch pair := x.s.Pairs[pairKey(r.Ingress, r.Egress)]; {
+		case pair.Fault != "" && (s.Short > 0 || s.Rate == 0):
 			state, reason = northbound.StateDegraded, pair.Fault
+		case !r.Implicit && s.Short > 0:
+			// Its own path was good for it, until links failed and another pair, which
+			// nothing can carry whole, had to go over one of its links too.
+			state, reason = northbound.StateDegraded, fmt.Sprintf("only %s of the committed %s fits: %s is full", s.Rate, r.Committed, r.Limit)
 		}
 		if !r.Implicit && state != r.State {
 			x.event("state", r.Egress, r.ID, "the reservation is %s %s", state, reason)
