@@ -271,7 +271,7 @@ func (p *Plan) Node(name string) (Node, error) {
 	for _, n := range p.Nodes {
 		names = append(names, n.Name)
 	}
-	return Node{}, fmt.Errorf("lab %s has no node %q: it has %s", p.ID, name, strings.Join(names, ", "))
+	return Node{}, fmt.Errorf("lab %s has no node %q: name one of %s", p.ID, name, strings.Join(names, ", "))
 }
 
 // Wire finds a wire by the names of its ends, in either order: "a-b".
