@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"dssn/internal/guest"
 	"dssn/internal/need"
 	"dssn/xdp"
 	"dssn/xdp/xdptest"
@@ -178,8 +179,8 @@ func TestASwapOfTheWholeTableLosesNoPacket(t *testing.T) {
 // TestMain lets the test binary be the node process that is killed, and the only
 // program of a guest.
 func TestMain(m *testing.M) {
-	if os.Getpid() == 1 {
-		guestInit(m)
+	if guest.Here() {
+		guest.Init(m, "TestInTheGuest", guestLinks)
 		return
 	}
 	if dir := os.Getenv("DSSN_XDP_TEST_NODE"); dir != "" {

@@ -20,6 +20,7 @@ import (
 
 	"dssn/dataplane/aead"
 	"dssn/dataplane/nstest"
+	"dssn/internal/guest"
 	"dssn/internal/need"
 )
 
@@ -28,6 +29,10 @@ import (
 const beDaemon = "SOFTPORT_TEST_SUITE"
 
 func TestMain(m *testing.M) {
+	if guest.Here() {
+		guest.Init(m, "TestInTheGuest", nil)
+		return
+	}
 	suite := os.Getenv(beDaemon)
 	if suite == "" {
 		os.Exit(m.Run())
@@ -50,11 +55,12 @@ func TestMain(m *testing.M) {
 type ends struct {
 	a, b       *nstest.Namespace
 	ifA, ifB   string
-	cmdA, cmdB *exec.Cmd
-	far        string // B's inside address, for probes
+	cmdA, cmdB *exec.Cmd // nil: the kernel
+	far        string    // B's inside address, for probes
 }
 
-// daemon is how to start a contender: a program and its environment.
+// daemon is how to start a contender: a program and its environment; no program is
+// the kernel's own WireGuard.
 type daemon struct {
 	path string
 	env  []string
@@ -90,6 +96,10 @@ func connect(t testing.TB, a, b daemon) *ends {
 	e := &ends{ifA: fmt.Sprintf("sa%dx%d", os.Getpid(), serial), ifB: fmt.Sprintf("sb%dx%d", os.Getpid(), serial), far: "fd01::2"}
 	e.a, e.b = nstest.Pair(t, "fd00::1/64", "fd00::2/64")
 	start := func(n *nstest.Namespace, d daemon, name string) *exec.Cmd {
+		if d.path == "" {
+			n.IP(t, "link add "+name+" type wireguard")
+			return nil
+		}
 		cmd := exec.Command(d.path, "-f", name)
 		cmd.Env = append(append(os.Environ(), d.env...), "LOG_LEVEL=error", "WG_PROCESS_FOREGROUND=1")
 		cmd.Stderr = os.Stderr
@@ -111,13 +121,17 @@ func connect(t testing.TB, a, b daemon) *ends {
 	for i, x := range []struct {
 		n    *nstest.Namespace
 		name string
-	}{{e.a, e.ifA}, {e.b, e.ifB}} {
+		cmd  *exec.Cmd
+	}{{e.a, e.ifA, e.cmdA}, {e.b, e.ifB, e.cmdB}} {
 		name := x.name
 		// A program that the test's end kills leaves its socket's name behind.
 		t.Cleanup(func() { os.Remove("/var/run/wireguard/" + name + ".sock") })
 		// wg removes the name of a socket that refuses it, as one does between
 		// bind and listen: try before wg does.
 		until(t, "the configuration socket of "+name, func() bool {
+			if x.cmd == nil {
+				return true
+			}
 			c, err := net.Dial("unix", "/var/run/wireguard/"+name+".sock")
 			if err == nil {
 				c.Close()
@@ -143,10 +157,14 @@ func connect(t testing.TB, a, b daemon) *ends {
 
 func (e *ends) stop() {
 	for _, c := range []*exec.Cmd{e.cmdA, e.cmdB} {
-		c.Process.Signal(unix.SIGTERM)
+		if c != nil {
+			c.Process.Signal(unix.SIGTERM)
+		}
 	}
 	for _, c := range []*exec.Cmd{e.cmdA, e.cmdB} {
-		c.Wait()
+		if c != nil {
+			c.Wait()
+		}
 	}
 }
 
