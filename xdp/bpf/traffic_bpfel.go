@@ -53,8 +53,12 @@ type TrafficTrafficPort struct {
 	_       structs.HostLayout
 	Task    uint64
 	Refused uint64
+	Now     uint64
+	Tai     uint64
 	Turn    uint32
 	Stop    uint32
+	Runs    uint32
+	Settled uint32
 }
 
 type TrafficTrafficStream struct {
