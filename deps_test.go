@@ -52,6 +52,7 @@ const doors = `
 	github.com/spf13/cobra                 cmd/dssn
 	github.com/vbauerster/mpb/v8           cmd/dssn
 	github.com/mmcloughlin/avo             dataplane/aead
+	github.com/hdevalence/ed25519consensus controller
 	golang.org/x/sys                       xdp dataplane node perf controller/journal content cmd/dssn internal
 	golang.org/x/net                       xdp dataplane node perf
 	golang.org/x/crypto                    dataplane node oracle

@@ -5,6 +5,11 @@ go 1.26.0
 require github.com/osrg/gobgp/v3 v3.37.0
 
 require (
+	filippo.io/edwards25519 v1.0.0 // indirect
+	github.com/hdevalence/ed25519consensus v0.2.0 // indirect
+)
+
+require (
 	connectrpc.com/connect v1.21.1
 	github.com/HdrHistogram/hdrhistogram-go v1.4.0
 	github.com/VividCortex/ewma v1.2.0 // indirect

@@ -2,9 +2,7 @@ package controller
 
 import (
 	"context"
-	"crypto/ed25519"
 	"errors"
-	"fmt"
 	"io"
 	"maps"
 	"sync"
@@ -240,36 +238,12 @@ func (c *Controller) hear(ctx context.Context, s *session, up *southbound.Up) er
 			}
 		}
 	case up.Usage != nil:
-		in := &core.Usage{Node: s.name, Report: *up.Usage}
-		if err := c.checkUsage(in); err != nil {
-			c.logger.Warn("a node's report was refused", "node", s.name, "reason", err)
-			return nil // not acknowledged: a node that means well sends it again
-		}
-		taken, err := c.tell(ctx, core.Input{Usage: in})
-		if err != nil || !taken {
-			return err
-		}
-		s.put(nil, &southbound.UsageAck{Epoch: up.Usage.Epoch, Sequence: up.Usage.Sequence})
+		return c.intake.put(ctx, s, up.Usage)
 	case up.Applied != nil:
 		if up.Applied.Problem != "" {
 			c.logger.Warn("node cannot apply its assignment", "node", s.name, "generation", up.Applied.Generation, "problem", up.Applied.Problem)
 		}
 		c.sessions.update(s.node, func(l *live) { l.applied = *up.Applied })
-	}
-	return nil
-}
-
-// checkUsage verifies a report's signature, if it has one; whether it must is
-// for the core to say.
-func (c *Controller) checkUsage(in *core.Usage) error {
-	if len(in.Report.Signature) == 0 {
-		return nil
-	}
-	var id dssn.NodeID
-	var key ed25519.PublicKey
-	c.engine.query(func(k *core.Core) { id, key, _ = k.NodeKey(in.Node) })
-	if !in.Report.SignedBy(id, key) {
-		return fmt.Errorf("the report is not signed by the identity key of %s", in.Node)
 	}
 	return nil
 }

@@ -219,10 +219,18 @@ func TestFromTokenToReceipt(t *testing.T) {
 	}
 
 	const transfer = "00112233445566778899aabbccddeeff"
-	// Reports are signed; one that is forged, or no longer signed, is not taken.
+	// Reports are signed; one that is forged ends its stream, and one that is no
+	// longer signed is not taken.
 	forged := &southbound.Usage{Epoch: "0123456789abcdef", Sequence: 1, At: time.Now()}
 	forged.Sign(w.consumer.Node, w.holder.Key)
 	if err := w.holder.Send(&southbound.Up{Usage: forged}); err != nil {
+		t.Fatal(err)
+	}
+	if d, err := w.holder.Until(ctx, func(d *southbound.Down) bool { return d.UsageAck != nil }); err == nil || ctx.Err() != nil {
+		t.Fatalf("a forged report was acknowledged (%+v), or its stream goes on (%v)", d, err)
+	}
+	w.holder.Close()
+	if err := w.holder.Attach(ctx); err != nil {
 		t.Fatal(err)
 	}
 	report := func(n *controllertest.Node, end southbound.DeliveryEnd, peer dssn.NodeID, c southbound.Count, bytes uint64) {
@@ -268,7 +276,7 @@ func TestFromTokenToReceipt(t *testing.T) {
 		}
 	}
 	said := must(w.op.Metrics(ctx))(t)
-	for _, line := range []string{"dssn_transfers{state=\"settled\"} 1\n", "dssn_reservations{state=\"active\"} 1\n", "dssn_datasets 1\n", "dssn_link_up{from=\"a\",to=\"b\"} 0\n", "dssn_nodes{connected=\"true\"}"} {
+	for _, line := range []string{"dssn_transfers{state=\"settled\"} 1\n", "dssn_reservations{state=\"active\"} 1\n", "dssn_datasets 1\n", "dssn_controller_forged_reports_total 1\n", "dssn_link_up{from=\"a\",to=\"b\"} 0\n", "dssn_nodes{connected=\"true\"}"} {
 		if !bytes.Contains(said, []byte(line)) {
 			t.Errorf("the metrics lack %q:\n%s", line, said)
 		}

@@ -12,7 +12,7 @@ import (
 
 // counters are what the engine counts of itself. They only grow.
 type counters struct {
-	inputs, refused, batches, snapshots atomic.Uint64
+	inputs, refused, batches, snapshots, reports, forged atomic.Uint64
 }
 
 // metric is one line of the catalogue below, with its values.
@@ -68,6 +68,8 @@ var metrics = []metric{
 	{"dssn_controller_refusals_total", "counter", "Inputs refused since the start.", func(m *measured) []sample { return one(float64(m.counters.refused.Load())) }},
 	{"dssn_controller_commits_total", "counter", "Transactions of the journal since the start.", func(m *measured) []sample { return one(float64(m.counters.batches.Load())) }},
 	{"dssn_controller_snapshots_total", "counter", "Snapshots saved since the start.", func(m *measured) []sample { return one(float64(m.counters.snapshots.Load())) }},
+	{"dssn_controller_usage_reports_total", "counter", "Usage reports of nodes made durable since the start.", func(m *measured) []sample { return one(float64(m.counters.reports.Load())) }},
+	{"dssn_controller_forged_reports_total", "counter", "Usage reports with a signature that was not the node's, since the start.", func(m *measured) []sample { return one(float64(m.counters.forged.Load())) }},
 	{"dssn_nodes", "gauge", "Nodes by whether their stream is up.", func(m *measured) []sample {
 		up := 0
 		for _, n := range m.status.Nodes {

@@ -68,6 +68,7 @@ type Options struct {
 // Controller is a running controller.
 type Controller struct {
 	engine   *engine
+	intake   *intake
 	ca       *authority
 	sessions *sessions
 	logger   *slog.Logger
@@ -147,6 +148,7 @@ func newController(j *journal.Journal, o *Options) (*Controller, error) {
 	}
 	c.engine = &engine{journal: j, log: log, logger: o.Logger, clock: o.Clock, deliver: c.sessions.deliver,
 		inbox: make(chan *submission, maxBatch), done: make(chan struct{})}
+	c.intake = newIntake(c.engine)
 	began := time.Now()
 	if err := c.engine.recover(); err != nil {
 		return nil, fmt.Errorf("recover from the journal: %w", err)
@@ -217,7 +219,8 @@ func (c *Controller) serve(ctx context.Context, o *Options) error {
 	// taken is answered.
 	engineCtx, stopEngine := context.WithCancel(context.WithoutCancel(ctx))
 	go func() { running <- c.engine.run(engineCtx) }()
-	defer func() { stopEngine(); <-c.engine.done }()
+	go c.intake.run(engineCtx)
+	defer func() { stopEngine(); <-c.engine.done; <-c.intake.done }()
 	if err := c.configure(ctx, o); err != nil {
 		return err
 	}

@@ -27,6 +27,7 @@ type Input struct {
 	Adjacencies    *Adjacencies    `json:"adjacencies,omitempty"`
 	PathUse        *PathUse        `json:"path_use,omitempty"`
 	Usage          *Usage          `json:"usage,omitempty"`
+	Reports        *Reports        `json:"reports,omitempty"`
 	Publish        *Publish        `json:"publish,omitempty"`
 	Grant          *Grant          `json:"grant,omitempty"`
 	Revoke         *Revoke         `json:"revoke,omitempty"`
@@ -210,6 +211,8 @@ type Reply struct {
 	Receipt     *ReceiptLeaf
 	Freeze      *northbound.Freeze
 	Person      *northbound.Person // without its token
+	// Reports are the refusals of Input.Reports, one each; nil for those taken.
+	Reports []error
 }
 
 // Effect is something to be carried out, in order; exactly one field is set.

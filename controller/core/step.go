@@ -85,6 +85,8 @@ func (x *step) apply(in Input) (r Reply, err error) {
 		err = x.pathUse(in.PathUse)
 	case in.Usage != nil:
 		err = x.usage(in.Usage)
+	case in.Reports != nil:
+		r.Reports = x.reports(in.Reports)
 	case in.Publish != nil:
 		r.Dataset, err = x.publish(in.Publish)
 	case in.Grant != nil:
