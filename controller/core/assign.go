@@ -18,35 +18,23 @@ import (
 // TunnelPort is the UDP port of every node's tunnels.
 const TunnelPort = 51820
 
-// edge is what concerns one terminal.
-type edge struct {
-	rel    []relation
-	meters []*Reservation
-}
-
-// indexEdges sorts relations and running reservations by the terminals that
-// they concern, each list in its fixed order.
-func (x *step) indexEdges() {
-	x.edges = map[string]*edge{}
-	at := func(name string) *edge {
-		if x.edges[name] == nil {
-			x.edges[name] = &edge{}
-		}
-		return x.edges[name]
+// setRelations takes what grants permit, and sorts it by the terminals that it
+// concerns, each list in its fixed order.
+func (x *step) setRelations(rel []relation) {
+	was := x.relOf
+	x.rel, x.relOf = rel, map[string][]relation{}
+	for _, r := range rel {
+		x.relOf[r.holder.Name] = append(x.relOf[r.holder.Name], r)
+		x.relOf[r.consumer.Name] = append(x.relOf[r.consumer.Name], r)
 	}
-	for _, r := range x.rel {
-		for _, e := range []*edge{at(r.holder.Name), at(r.consumer.Name)} {
-			e.rel = append(e.rel, r)
+	for name, now := range x.relOf {
+		if !slices.Equal(now, was[name]) {
+			x.touchNode(name)
 		}
 	}
-	replaced := x.replaced()
-	for _, id := range sortedKeys(x.s.Reservations) {
-		r := x.s.Reservations[id]
-		if !live(r) || r.Implicit && replaced[flowKey(r)] {
-			continue
-		}
-		for _, e := range []*edge{at(r.Ingress), at(r.Egress)} {
-			e.meters = append(e.meters, r)
+	for name := range was {
+		if x.relOf[name] == nil {
+			x.touchNode(name)
 		}
 	}
 }
@@ -55,7 +43,6 @@ func (x *step) indexEdges() {
 // has) and issues those whose content did: a generation grows only if there is
 // something new in it.
 func (x *step) assign() {
-	x.indexEdges()
 	names := sortedKeys(x.touched)
 	if x.rebuilt {
 		names = sortedKeys(x.s.Nodes)
@@ -110,9 +97,7 @@ func (x *step) compile(n *Node) *southbound.Assignment {
 		if hub := x.s.Nodes[n.Hub]; hub != nil {
 			a.Routes = append(a.Routes, southbound.Route{Prefix: x.s.Block, Via: hub.Node})
 		}
-		if e := x.edges[n.Name]; e != nil {
-			x.tunnels(a, n, e)
-		}
+		x.tunnels(a, n)
 		return a
 	}
 	for _, name := range sortedKeys(x.index) {
@@ -144,9 +129,9 @@ func (x *step) routeTo(u, v int, sid dssn.SID) (r southbound.Route, ok bool) {
 
 // tunnels adds peers, meters and permits: what a terminal may reach, and who
 // may reach it.
-func (x *step) tunnels(a *southbound.Assignment, n *Node, e *edge) {
+func (x *step) tunnels(a *southbound.Assignment, n *Node) {
 	allowed := map[string][]netip.Prefix{}
-	for _, r := range e.rel {
+	for _, r := range x.relOf[n.Name] {
 		data := r.dataset.Record.ID.Prefix()
 		switch n.Name {
 		case r.consumer.Name:
@@ -174,7 +159,7 @@ func (x *step) tunnels(a *southbound.Assignment, n *Node, e *edge) {
 		slices.SortFunc(p.Allowed, comparePrefix)
 		a.Peers = append(a.Peers, p)
 	}
-	for _, r := range e.meters {
+	for _, r := range x.meters(n.Name) {
 		m := southbound.Meter{
 			Reservation: r.ID, From: r.From, To: r.To, Ingress: r.Ingress == n.Name, Class: r.Class,
 			Committed: r.Committed, Ceiling: r.Ceiling, Allocated: r.Allocated, Burst: burst(r),

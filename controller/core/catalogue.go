@@ -145,6 +145,7 @@ func (x *step) grant(in *Grant) (*northbound.Grant, error) {
 		x.event("grant-waits", "", 0, "the grant %s reaches data of grade important or core: somebody else of %s must approve it", g.ID, owner.Name)
 	}
 	x.s.Grants[g.ID] = g
+	x.wake(dueGrant, g.ID, 0)
 	x.regrant = true
 	x.decided("grant", g.By, g)
 	x.event("granted", "", 0, "%s lets %s reach %s until %s (grant %s)", owner.Name, partyName(g), prefixText(g.Data), g.Until.Format(time.RFC3339), g.ID)

@@ -3,6 +3,7 @@ package core
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"dssn"
@@ -87,10 +88,8 @@ func (c *Core) consider(now time.Time, by Principal, q northbound.ReservationReq
 	case !q.Until.IsZero() && !q.Until.After(now):
 		return nil, refuse(Invalid, "the reservation would end at %s, which is past: give a later --until", q.Until.UTC().Format(time.RFC3339))
 	}
-	for _, id := range sortedKeys(c.s.Reservations) {
-		if r := c.s.Reservations[id]; booked(r) && r.Data == q.Data && r.Egress == w.consumer.Name {
-			return nil, refuse(Conflict, "%s already has the reservation %s for %s: modify or release that one", w.consumer.Name, r.ID, q.Data)
-		}
+	if id := c.tally.booked[reach{q.Data, w.consumer.Name}]; id != 0 {
+		return nil, refuse(Conflict, "%s already has the reservation %s for %s: modify or release that one", w.consumer.Name, id, q.Data)
 	}
 	return w, nil
 }
@@ -176,10 +175,14 @@ func (x *step) takePath(ingress, egress string, p paths.Path) {
 		x.s.Pairs[key] = &Pair{Ingress: ingress, Egress: egress}
 	}
 	pair := x.s.Pairs[key]
-	if names := x.namesOf(p); pair.Path == nil || pairKey(fmt.Sprint(names), "") != pairKey(fmt.Sprint(pair.Path), "") {
+	if names := x.namesOf(p); !slices.Equal(names, pair.Path) {
 		if pair.Path != nil {
 			x.event("path-changed", ingress, 0, "from %s to %s by %v instead of %v, to carry what was reserved", ingress, egress, names, pair.Path)
 		}
+		l, need := x.loads(), x.tally.need[key]
+		was, _ := x.linksOf(pair.Path)
+		l.remove(was, need)
+		l.add(p, need)
 		pair.Path = names
 		if x.moved == nil {
 			x.moved = map[string]bool{}

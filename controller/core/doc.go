@@ -19,6 +19,8 @@
 //	share.go      what everybody is allocated
 //	assign.go     what each node is told
 //	usage.go      counters and deliveries of both ends, usage records, receipts
+//	due.go        what ends by itself
+//	tally.go      what is looked up instead of walked over
 //	query.go      questions, which change nothing
 //
 // A Core belongs to one goroutine at a time, queries included: they fill caches

@@ -95,6 +95,9 @@ func (s *script) twin() {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	if got, want := s.c.Derived(), anew.Derived(); got != want {
+		s.t.Fatalf("what is kept beside the state was not brought up to date:\n%s\nanew it is\n%s", got, want)
+	}
 	for _, n := range s.c.Status(operator).Nodes {
 		got, _ := json.Marshal(s.c.Assignment(n.Name))
 		want, _ := json.Marshal(anew.Assignment(n.Name))

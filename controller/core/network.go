@@ -19,10 +19,7 @@ const accessLatencyMicros = 50
 // with its access link. A link is up when both ends have joined and each sees
 // the other.
 func (x *step) rebuild() {
-	base, err := topology.Read([]byte(x.s.Topology))
-	if err != nil {
-		panic("the configured topology does not read: " + err.Error()) // configure has read it
-	}
+	base := x.baseGraph()
 	nodes, links := slices.Clone(base.Nodes()), slices.Clone(base.Links())
 	for i := range nodes {
 		if n := x.s.Nodes[nodes[i].Name]; n != nil {
@@ -74,8 +71,20 @@ func (x *step) rebuild() {
 			}
 		}
 	}
-	x.graph, x.index, x.forwarding = g, index, newForwarding(g)
+	x.graph, x.index, x.forwarding, x.linkLoad, x.steers = g, index, newForwarding(g), nil, x.canSteer()
 	x.rebuilt = true
+}
+
+// baseGraph returns the configured topology, read once.
+func (c *Core) baseGraph() *topology.Graph {
+	if c.base == nil || c.baseText != c.s.Topology {
+		g, err := topology.Read([]byte(c.s.Topology))
+		if err != nil {
+			panic("the configured topology does not read: " + err.Error()) // configure has read it
+		}
+		c.base, c.baseText = g, c.s.Topology
+	}
+	return c.base
 }
 
 func (c *Core) adjacent(a, b string) bool {

@@ -61,14 +61,14 @@ func (c *Core) Resolve(by Principal, id dssn.DataID) (northbound.Resolution, err
 	if g == nil {
 		return northbound.Resolution{}, c.noReach(n, d)
 	}
-	h := c.source(d, n, c.contracts())
+	h := c.source(d, n)
 	if h == nil {
 		return northbound.Resolution{}, refuse(Conflict, "no terminal holds %s at present: ask its owner %s", id, d.Institution)
 	}
 	r.Holder, r.HolderNode, r.Grant, r.Until = h.Name, h.Node, g.ID, g.Until
-	for _, key := range sortedKeys(c.s.Reservations) {
+	for _, key := range sortedKeys(c.tally.at[n.Name]) {
 		res := c.s.Reservations[key]
-		if live(res) && res.Data == id && res.Ingress == h.Name && res.Egress == n.Name && (r.Route == nil || r.Route.Implicit) {
+		if res.Data == id && res.Ingress == h.Name && res.Egress == n.Name && (r.Route == nil || r.Route.Implicit) {
 			r.Route = c.view(res)
 		}
 	}
@@ -306,14 +306,14 @@ func (c *Core) Status(by Principal) northbound.Status {
 
 func (c *Core) links() []northbound.Link {
 	committed, allocated := make([]dssn.Bandwidth, c.graph.NumLinks()), make([]dssn.Bandwidth, c.graph.NumLinks())
-	replaced := c.replaced()
-	for _, r := range c.s.Reservations {
+	for _, id := range c.tally.open {
+		r := c.s.Reservations[id]
 		pair := c.s.Pairs[pairKey(r.Ingress, r.Egress)]
-		if ended(r) || pair == nil {
+		if pair == nil {
 			continue
 		}
 		rate := r.Allocated
-		if r.Implicit && replaced[flowKey(r)] {
+		if r.Implicit && c.tally.replaced[flowKey(r)] > 0 {
 			rate = 0
 		}
 		if len(r.Parts) > 0 && len(pair.Repairs) > 0 {

@@ -134,7 +134,7 @@ func (x *step) createToken(in *CreateToken) (*northbound.Token, error) {
 		return nil, refuse(Conflict, "the node %s has already joined: choose another name, or ask the operator to remove that node", q.Node)
 	}
 	t := &Token{Hash: bytes.Clone(in.Hash), Node: q.Node, Role: q.Role, Institution: q.Institution, Access: q.Access, SID: q.SID}
-	base, _ := topology.Read([]byte(x.s.Topology))
+	base := x.baseGraph()
 	place, inTopology := base.NodeByName(q.Node)
 	switch q.Role {
 	case southbound.RoleBackbone:
@@ -290,7 +290,7 @@ func (x *step) join(in *Join) (*Node, error) {
 		Features: in.Features, Joined: x.now, Neighbours: map[string]bool{},
 	}
 	t.Used, t.UsedBy = x.now, bytes.Clone(in.Key)
-	x.s.Nodes[n.Name] = n
+	x.s.Nodes[n.Name], x.ids[n.Node] = n, n
 	if t.Role == southbound.RoleTerminal && !slices.ContainsFunc(inst.Keys, func(k []byte) bool { return bytes.Equal(k, in.RegistrantKey) }) {
 		inst.Keys = append(inst.Keys, bytes.Clone(in.RegistrantKey))
 	}
@@ -327,12 +327,7 @@ func (n *Node) clone() *Node {
 }
 
 func (c *Core) nodeByID(id dssn.NodeID) *Node {
-	for _, n := range c.s.Nodes {
-		if n.Node == id {
-			return n
-		}
-	}
-	return nil
+	return c.ids[id]
 }
 
 // Authenticate returns the principal of a node that proved key, or why it is
@@ -372,9 +367,11 @@ func (x *step) removeNode(in *RemoveNode) error {
 	for key, p := range x.s.Pairs {
 		if p.Ingress == n.Name || p.Egress == n.Name {
 			delete(x.s.Pairs, key)
+			delete(x.tally.faulty, key)
 		}
 	}
 	delete(x.s.Nodes, n.Name)
+	delete(x.ids, n.Node)
 	delete(x.s.Issued, n.Name)
 	delete(x.assignments, n.Name)
 	x.s.Removed[n.Node] = reason

@@ -32,22 +32,6 @@ type loads struct {
 	link []dssn.Bandwidth
 }
 
-func (c *Core) loads() *loads {
-	l := &loads{need: map[string]dssn.Bandwidth{}, link: make([]dssn.Bandwidth, c.graph.NumLinks())}
-	for _, r := range c.s.Reservations {
-		if booked(r) {
-			l.need[pairKey(r.Ingress, r.Egress)] += r.Committed
-		}
-	}
-	for key, p := range c.s.Pairs {
-		if need := l.need[key]; need > 0 {
-			links, _ := c.linksOf(p.Path)
-			l.add(links, need)
-		}
-	}
-	return l
-}
-
 func (l *loads) add(p paths.Path, need dssn.Bandwidth) {
 	for _, li := range p {
 		l.link[li] += need
@@ -106,8 +90,11 @@ func (c *Core) namesOf(p paths.Path) (names []string) {
 }
 
 // steering reports whether every node can take part in path steering; if not,
-// every path is the shortest one.
-func (c *Core) steering() bool {
+// every path is the shortest one. It is found out when the graph is made: every
+// change of nodes and features makes a new one.
+func (c *Core) steering() bool { return c.steers }
+
+func (c *Core) canSteer() bool {
 	for _, n := range c.s.Nodes {
 		if n.Role == southbound.RoleBackbone && !n.Features.NextCSID || n.Role == southbound.RoleTerminal && !n.Features.CarrierEgress {
 			return false
@@ -293,8 +280,10 @@ func (x *step) ensurePair(l *loads, ingress, egress string) {
 	}
 	if fault != p.Fault {
 		if p.Fault = fault; fault != "" {
+			x.tally.faulty[key] = true
 			x.event("pair-degraded", ingress, 0, "from %s to %s: %s", ingress, egress, fault)
 		} else {
+			delete(x.tally.faulty, key)
 			x.event("pair-restored", ingress, 0, "from %s to %s all is well again", ingress, egress)
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
+	"time"
 
 	"dssn"
 	"dssn/controller/northbound"
@@ -34,6 +36,7 @@ type relation struct {
 	holder, consumer *Node
 	dataset          *northbound.Dataset
 	grant            *northbound.Grant
+	until            time.Time // the grant's, as it was
 }
 
 // relations lists what the grants in force permit, in the order of identifiers
@@ -71,9 +74,9 @@ func (c *Core) relations() (out []relation) {
 		return cmp.Or(a.dataset.Record.ID.Compare(b.dataset.Record.ID), cmp.Compare(a.consumer.Name, b.consumer.Name))
 	})
 	kept := out[:0]
-	booked := c.contracts()
 	for _, r := range out {
-		if r.holder = c.source(r.dataset, r.consumer, booked); r.holder != nil && r.holder.Hub != "" {
+		r.until = r.grant.Until
+		if r.holder = c.source(r.dataset, r.consumer); r.holder != nil && r.holder.Hub != "" {
 			kept = append(kept, r)
 		}
 	}
@@ -102,21 +105,11 @@ type reach struct {
 	node string
 }
 
-// contracts returns from which holder each dataset was reserved, by those who did.
-func (c *Core) contracts() map[reach]string {
-	out := map[reach]string{}
-	for _, r := range c.s.Reservations {
-		if booked(r) {
-			out[reach{r.Data, r.Egress}] = r.Ingress
-		}
-	}
-	return out
-}
-
 // source returns the holder from which n gets d: the one of n's contract while
 // it holds d and can be reached, else the nearest. nil where there is none.
-func (c *Core) source(d *northbound.Dataset, n *Node, contracts map[reach]string) *Node {
-	if name := contracts[reach{d.Record.ID, n.Name}]; slices.Contains(d.Holders, name) {
+func (c *Core) source(d *northbound.Dataset, n *Node) *Node {
+	if r := c.s.Reservations[c.tally.booked[reach{d.Record.ID, n.Name}]]; r != nil && slices.Contains(d.Holders, r.Ingress) {
+		name := r.Ingress
 		if _, ok := c.distance(name, n.Name); ok && c.s.Nodes[name] != nil {
 			return c.s.Nodes[name]
 		}
@@ -132,7 +125,7 @@ func (x *step) follow() {
 	for _, r := range x.rel {
 		sources[reach{r.dataset.Record.ID, r.consumer.Name}] = r.holder
 	}
-	for _, id := range sortedKeys(x.s.Reservations) {
+	for _, id := range slices.Clone(x.tally.open) {
 		r := x.s.Reservations[id]
 		h := sources[reach{r.Data, r.Egress}]
 		if !booked(r) || h == nil || h.Name == r.Ingress {
@@ -198,7 +191,7 @@ func (x *step) reconcile() {
 			x.touchNode(r.holder.Name)
 			x.touchNode(r.consumer.Name)
 		}
-		x.rel = x.relations()
+		x.setRelations(x.relations())
 		for _, r := range x.rel {
 			x.touchNode(r.holder.Name)
 			x.touchNode(r.consumer.Name)
@@ -217,19 +210,28 @@ func (x *step) reconcile() {
 // a fault, those just moved, and all of them when the graph is new. Others keep
 // what they have, for nothing is admitted at their cost.
 func (x *step) ensurePairs() {
-	wanted := map[string]*Reservation{}
-	for _, r := range x.s.Reservations {
-		if !ended(r) {
-			wanted[pairKey(r.Ingress, r.Egress)] = r
-		}
+	keys := map[string]bool{}
+	for key := range x.pairsChanged {
+		keys[key] = true
 	}
-	for key := range x.s.Pairs {
-		if wanted[key] == nil {
-			delete(x.s.Pairs, key)
+	for key := range x.tally.faulty {
+		keys[key] = true
+	}
+	for key := range x.moved {
+		keys[key] = true
+	}
+	if x.rebuilt {
+		for key := range x.tally.members {
+			keys[key] = true
 		}
 	}
 	var l *loads
-	for _, key := range sortedKeys(wanted) {
+	for _, key := range sortedKeys(keys) {
+		if x.tally.members[key] == 0 {
+			delete(x.s.Pairs, key)
+			delete(x.tally.faulty, key)
+			continue
+		}
 		p := x.s.Pairs[key]
 		if p != nil && p.Path != nil && p.Fault == "" && !x.rebuilt && !x.moved[key] {
 			continue
@@ -237,8 +239,10 @@ func (x *step) ensurePairs() {
 		if l == nil {
 			l = x.loads()
 		}
-		x.ensurePair(l, wanted[key].Ingress, wanted[key].Egress)
+		ingress, egress, _ := strings.Cut(key, ">")
+		x.ensurePair(l, ingress, egress)
 	}
+	clear(x.pairsChanged)
 }
 
 // implicit gives every permitted flow its background reservation, and ends
@@ -256,6 +260,7 @@ func (x *step) implicit(fl []flow) {
 			r = &Reservation{}
 			x.s.Reservations[id] = r
 		}
+		was := *r
 		if !live(r) || r.Ingress != f.ingress.Name || r.Egress != f.egress.Name {
 			r.Reservation = northbound.Reservation{
 				ID: id, State: northbound.StateActive, Implicit: true, Data: f.data, Institution: f.payer,
@@ -264,10 +269,12 @@ func (x *step) implicit(fl []flow) {
 			}
 		}
 		r.Ceiling = min(f.ingress.Access, f.egress.Access)
-		x.touch(r)
+		if was.State != r.State || was.Ceiling != r.Ceiling || was.Ingress != r.Ingress || was.Egress != r.Egress {
+			x.touch(r)
+		}
 	}
-	for _, id := range sortedKeys(x.s.Reservations) {
-		if r := x.s.Reservations[id]; r.Implicit && !ended(r) && !wanted[id] {
+	for _, id := range slices.Clone(x.tally.open) {
+		if r := x.s.Reservations[id]; r.Implicit && !wanted[id] {
 			x.terminate(r, "no grant permits it any more")
 		}
 	}
@@ -279,9 +286,9 @@ func (x *step) endUnpermitted() {
 	for _, r := range x.rel {
 		permitted[[2]netip.Prefix{r.dataset.Record.ID.Prefix(), netip.PrefixFrom(r.consumer.Node.Addr(), 128)}] = true
 	}
-	for _, id := range sortedKeys(x.s.Reservations) {
+	for _, id := range slices.Clone(x.tally.open) {
 		r := x.s.Reservations[id]
-		if ended(r) || r.Implicit || permitted[[2]netip.Prefix{r.From, r.To}] {
+		if r.Implicit || permitted[[2]netip.Prefix{r.From, r.To}] {
 			continue
 		}
 		n := x.s.Nodes[r.Egress]
@@ -296,18 +303,6 @@ func (x *step) endUnpermitted() {
 	}
 }
 
-// replaced reports which implicit reservations give way to an explicit one of
-// the same flow.
-func (c *Core) replaced() map[flowID]bool {
-	out := map[flowID]bool{}
-	for _, r := range c.s.Reservations {
-		if live(r) && !r.Implicit {
-			out[flowKey(r)] = true
-		}
-	}
-	return out
-}
-
 // flowID tells flows apart: the same data from two holders are two.
 type flowID struct {
 	from, to netip.Prefix
@@ -318,10 +313,9 @@ func flowKey(r *Reservation) flowID { return flowID{r.From, r.To, r.Ingress} }
 
 // demands lists who takes part in sharing, in a fixed order.
 func (c *Core) demands() (rs []*Reservation, ds []solve.PathDemand) {
-	replaced := c.replaced()
-	for _, id := range sortedKeys(c.s.Reservations) {
+	for _, id := range c.tally.open {
 		r := c.s.Reservations[id]
-		if !live(r) || r.Implicit && replaced[flowKey(r)] {
+		if !live(r) || r.Implicit && c.tally.replaced[flowKey(r)] > 0 {
 			continue
 		}
 		pair := c.s.Pairs[pairKey(r.Ingress, r.Egress)]
@@ -362,11 +356,10 @@ func (x *step) share() {
 		parts []dssn.Bandwidth
 	}
 	was := map[dssn.ReservationID]rates{}
-	for id, r := range x.s.Reservations {
-		if !ended(r) {
-			was[id] = rates{r.Allocated, r.Parts}
-			r.Allocated, r.Parts, r.Limit = 0, nil, ""
-		}
+	for _, id := range x.tally.open {
+		r := x.s.Reservations[id]
+		was[id] = rates{r.Allocated, r.Parts}
+		r.Allocated, r.Parts, r.Limit = 0, nil, ""
 	}
 	defer func() {
 		for id, w := range was {

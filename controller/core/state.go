@@ -142,12 +142,25 @@ type Core struct {
 	index       map[string]int // node name to graph index
 	forwarding  *forwarding
 	assignments map[string]*southbound.Assignment
-	rel         []relation // what grants permit
+	rel         []relation            // what grants permit
+	relOf       map[string][]relation // the same by terminal
+	tally       tally
+	linkLoad    []dssn.Bandwidth // committed by link; nil when the graph is new
+	due         dueHeap
+	waking      map[dssn.ReservationID]time.Time // the newest item of each in due
+	ids         map[dssn.NodeID]*Node
+	steers      bool            // see steering
+	base        *topology.Graph // baseText, read
+	baseText    string
+	// pairsChanged are pairs that gained their first or lost their last
+	// reservation since they were last looked after.
+	pairsChanged map[string]bool
 }
 
 // New returns an empty core.
 func New() *Core {
-	c := &Core{assignments: map[string]*southbound.Assignment{}}
+	c := &Core{assignments: map[string]*southbound.Assignment{}, tally: newTally(), pairsChanged: map[string]bool{},
+		waking: map[dssn.ReservationID]time.Time{}, ids: map[dssn.NodeID]*Node{}}
 	c.s = State{
 		Institutions: map[string]*northbound.Institution{},
 		Tokens:       map[string]*Token{},
@@ -188,11 +201,12 @@ func Restore(snapshot []byte) (*Core, error) {
 	if err := json.Unmarshal(snapshot, &c.s); err != nil {
 		return nil, fmt.Errorf("read snapshot: %w", err)
 	}
+	c.tallyAll()
+	c.wakeAll()
 	if c.s.Topology != "" {
 		x := &step{Core: c, now: c.s.Now}
 		x.rebuild()
-		x.rel = x.relations()
-		x.indexEdges()
+		x.setRelations(x.relations())
 		for _, name := range sortedKeys(c.s.Nodes) {
 			a := x.compile(c.s.Nodes[name])
 			if is := c.s.Issued[name]; is != nil {

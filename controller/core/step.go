@@ -24,11 +24,15 @@ type step struct {
 	rebuilt                 bool            // the graph is new since the last assignments
 	touched                 map[string]bool // nodes whose assignment may have changed
 	moved                   map[string]bool // pairs that were given another path
-	edges                   map[string]*edge
 }
 
-// touch marks the ends of a reservation.
+// touch takes note of a changed reservation: of what it counts for, of when it
+// ends, and of its ends, whose assignments may have changed.
 func (x *step) touch(r *Reservation) {
+	for _, key := range x.retally(r) {
+		x.pairsChanged[key] = true
+	}
+	x.wake(dueReservation, "", r.ID)
 	x.touchNode(r.Ingress)
 	x.touchNode(r.Egress)
 }
@@ -117,61 +121,6 @@ func (x *step) apply(in Input) (r Reply, err error) {
 		err = refuse(Invalid, "the input says nothing that this version knows: update the controller")
 	}
 	return r, err
-}
-
-// Due returns the time at which something ends by itself; a Tick is wanted
-// then. ok is false where nothing will.
-func (c *Core) Due() (at time.Time, ok bool) {
-	at = never
-	for _, g := range c.s.Grants {
-		if g.Ended.IsZero() {
-			at = earlier(at, g.Until)
-		}
-	}
-	for _, r := range c.s.Reservations {
-		switch {
-		case r.State == northbound.StateHeld:
-			at = earlier(at, r.HeldUntil)
-		case live(r) && !r.Until.IsZero():
-			at = earlier(at, r.Until)
-		}
-	}
-	for _, t := range c.s.Transfers {
-		if t.State == northbound.TransferRunning && t.HolderDone && !t.ReceiverDone && t.ReceiverBytes == 0 {
-			at = earlier(at, t.Updated.Add(oneSidedAfter))
-		}
-	}
-	return at, at != never
-}
-
-func earlier(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
-	}
-	return a
-}
-
-// expire ends what was due.
-func (x *step) expire() {
-	for _, id := range sortedKeys(x.s.Grants) {
-		if g := x.s.Grants[id]; g.Ended.IsZero() && !g.Until.After(x.now) {
-			x.endGrant(g, "its time ran out")
-		}
-	}
-	for _, id := range sortedKeys(x.s.Reservations) {
-		switch r := x.s.Reservations[id]; {
-		case r.State == northbound.StateHeld && !r.HeldUntil.After(x.now):
-			x.terminate(r, "the hold was not committed in time")
-		case live(r) && !r.Until.IsZero() && !r.Until.After(x.now):
-			x.terminate(r, "its time ran out")
-		}
-	}
-	for _, id := range sortedKeys(x.s.Transfers) {
-		t := x.s.Transfers[id]
-		if t.State == northbound.TransferRunning && t.HolderDone && !t.ReceiverDone && t.ReceiverBytes == 0 && !t.Updated.Add(oneSidedAfter).After(x.now) {
-			t.State = northbound.TransferOneSided
-		}
-	}
 }
 
 // event remembers what happened and why.

@@ -169,6 +169,7 @@ func (x *step) delivery(n *Node, d southbound.Delivery) {
 	}
 	if *t != before {
 		t.Updated = x.now
+		defer x.wake(dueTransfer, t.ID, 0)
 	}
 	if t.State == northbound.TransferOneSided && t.ReceiverDone {
 		t.State = northbound.TransferRunning // the receiver's report was only late
