@@ -20,7 +20,7 @@ type admission struct {
 
 // admit is the server's question on every request. Default deny: what no permit
 // covers is refused.
-func (a *admission) admit(source netip.Addr, data dssn.DataID) (transfer.Terms, error) {
+func (a *admission) admit(source netip.Addr, data dssn.DataID, name string) (transfer.Terms, error) {
 	held := a.assignment.Load()
 	if held == nil {
 		return transfer.Terms{}, fmt.Errorf("%s is not served yet: this node has no assignment from its controller", data)

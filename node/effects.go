@@ -38,6 +38,11 @@ func (n *running) carryOut(e Effect) {
 		n.probePeers.Store(&e)
 	case SetAdmission:
 		n.admission.assignment.Store(e.Assignment)
+		if n.server != nil { // a terminal
+			if ended := n.server.Recheck(); ended > 0 {
+				n.log.Info("answers ended with the rights to them", "requests", ended)
+			}
+		}
 		n.generation.Store(e.Assignment.Generation)
 	case PublishTables:
 		n.publishTables(e)

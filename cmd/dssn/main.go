@@ -31,6 +31,7 @@ func families() []family {
 	return []family{
 		{"For institutions:", []*cobra.Command{
 			publishCommand(), datasetsCommand(), grantCommand(), revokeCommand(),
+			approveCommand(), freezeCommand(), unfreezeCommand(), freezesCommand(),
 			reserveCommand(), reservationsCommand(), releaseCommand(), getCommand(),
 			usageCommand(), billCommand(), receiptCommand(),
 		}},

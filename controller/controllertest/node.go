@@ -125,6 +125,7 @@ func (n *Node) Attach(ctx context.Context) error {
 func (n *Node) Close() {
 	if n.cancel != nil {
 		n.cancel()
+		_ = n.stream.CloseRequest() // or the transport waits for its next message
 		for range n.down {
 		}
 		n.http.CloseIdleConnections()

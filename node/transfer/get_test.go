@@ -100,7 +100,7 @@ func serve(t testing.TB, o Offering) *holder {
 	h.Server = NewServer(ServerOptions{
 		Holder: testNode(t, 1),
 		Logger: slog.New(slog.DiscardHandler),
-		Admit: func(source netip.Addr, data dssn.DataID) (Terms, error) {
+		Admit: func(source netip.Addr, data dssn.DataID, _ string) (Terms, error) {
 			if why := h.refuse.Load(); why != nil {
 				return Terms{}, errors.New(*why)
 			}

@@ -46,6 +46,15 @@ type request struct {
 	data   *dataset
 }
 
+// ask is what Admit is asked.
+func (q *request) ask() (source netip.Addr, data dssn.DataID, transfer string) {
+	transfer = q.r.Header.Get(TransferHeader)
+	if id, ok := strings.CutPrefix(q.r.URL.Path, pathTransfers); ok {
+		transfer = id
+	}
+	return q.source, q.id, transfer
+}
+
 func (q *request) route() {
 	path := q.r.URL.Path
 	h := q.w.Header()

@@ -25,10 +25,11 @@ type ServerOptions struct {
 	// Holder is the node that serves. Requests that name another are refused;
 	// zero serves all.
 	Holder dssn.NodeID
-	// Admit decides whether source may reach data, on every request. An error
-	// is one sentence and becomes the 403's detail. Required: there is no
-	// default that lets anybody in.
-	Admit func(source netip.Addr, data dssn.DataID) (Terms, error)
+	// Admit decides whether source may reach data, on every request and again
+	// at Recheck. Transfer is the one that the request belongs to, empty for a stock
+	// client's. An error is one sentence and becomes the 403's detail. Required:
+	// there is no default that lets anybody in.
+	Admit func(source netip.Addr, data dssn.DataID, transfer string) (Terms, error)
 	// Keep makes what Deliveries returns durable. It is called before an
 	// acknowledgement that ends a transfer is answered: the receiver goes away
 	// after the answer and will not repeat it. After an error the receiver is
@@ -54,10 +55,11 @@ type Offering struct {
 // which dataset it is for. It is an http.Handler; Serve also accounts what
 // stock clients received and paces connections.
 type Server struct {
-	opts   ServerOptions
-	ledger ledger
-	pacing pacing
-	http   *http.Server
+	opts     ServerOptions
+	ledger   ledger
+	pacing   pacing
+	http     *http.Server
+	underway underway
 
 	mu       sync.RWMutex // guards the fields below
 	datasets map[dssn.DataID]*dataset
@@ -210,7 +212,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, id dssn.DataID) {
 		return
 	}
 	req := &request{Server: s, w: w, r: r, source: source.Addr().WithZone(""), id: id}
-	if req.terms, err = s.opts.Admit(req.source, id); err != nil {
+	s.underway.begin(req) // before it is admitted: a Recheck from now on finds it
+	defer s.underway.end(req)
+	if req.terms, err = s.opts.Admit(req.ask()); err != nil {
 		problem(w, http.StatusForbidden, err.Error())
 		return
 	}

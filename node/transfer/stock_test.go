@@ -297,7 +297,7 @@ func inNamespace(t *testing.T) {
 			t.Fatalf("%s: %v %s", line, err, out)
 		}
 	}
-	s := NewServer(ServerOptions{Logger: slog.New(slog.DiscardHandler), Admit: func(source netip.Addr, data dssn.DataID) (Terms, error) {
+	s := NewServer(ServerOptions{Logger: slog.New(slog.DiscardHandler), Admit: func(source netip.Addr, data dssn.DataID, _ string) (Terms, error) {
 		if source != friend.Addr() {
 			return Terms{}, fmt.Errorf("%s has no grant for %s: ask its owner", source, data)
 		}
