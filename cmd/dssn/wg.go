@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"dssn/dataplane/session"
 	"dssn/node/softport"
 )
 
@@ -21,6 +22,7 @@ func wgArguments(args []string) ([]string, bool) {
 
 func wgCommand() *cobra.Command {
 	var foreground bool
+	var workers int
 	var frames softport.FrameLinks
 	cmd := &cobra.Command{
 		Use:   "wg INTERFACE",
@@ -33,6 +35,9 @@ wg-quick starts it if it finds it under a name of its own: make a link dssn-wg
 to this program and set WG_QUICK_USERSPACE_IMPLEMENTATION=dssn-wg. (Where the
 kernel has WireGuard, wg-quick takes the kernel's.)
 
+With --workers the peers are shared among several workers, each on a core of its own:
+a peer is one worker's, so this helps where there are many.
+
 On a router, --xdp-wan and --xdp-lan name the links towards the peers and towards
 the hosts behind it. IPv6 packets between the two are then carried by AF_XDP
 without passing through the kernel, and so without its firewall; IPv4, the
@@ -40,10 +45,14 @@ router's own traffic and everything that has no known neighbour still do.`,
 		Example: "  dssn wg wg0\n  wg setconf wg0 /etc/wireguard/wg0.conf\n\n  dssn wg wg0 --xdp-lan eth0 --xdp-wan eth1",
 		Args:    exactly("INTERFACE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return softport.DropIn{Interface: args[0], Foreground: foreground, Frames: frames}.Run(cmd.Context())
+			if workers < 1 || workers > session.MaxWorkers {
+				return usagef("--workers %d: give a number from 1 to %d", workers, session.MaxWorkers)
+			}
+			return softport.DropIn{Interface: args[0], Foreground: foreground, Workers: workers, Frames: frames}.Run(cmd.Context())
 		},
 	}
 	cmd.Flags().BoolVarP(&foreground, "foreground", "f", false, "stay in the foreground")
+	cmd.Flags().IntVar(&workers, "workers", 1, "share the peers among so many workers")
 	cmd.Flags().StringVar(&frames.WAN, "xdp-wan", "", "carry IPv6 between the tunnels and this link by AF_XDP")
 	cmd.Flags().StringVar(&frames.LAN, "xdp-lan", "", "and between the tunnels and the hosts on this link")
 	return cmd

@@ -23,6 +23,9 @@ type Peer struct {
 	Key dataplane.Key
 	// Lane is the number of the lane, Worker that of its owner.
 	Lane, Worker int
+	// Shared says that the peer knows only the port that all our workers share, as a
+	// stock one does.
+	Shared bool
 	// Part is which part of a divided meter its packets are on.
 	Part int
 	// Endpoint is where sealed packets go; invalid while unknown. Others read

@@ -36,6 +36,16 @@ const (
 	Overhead      = HeaderLen + aead.TagSize
 )
 
+// MaxWorkers bounds the workers of an engine: the lowest byte of a session's index
+// says whose it is, so that whoever leads messages to workers needs no table.
+const MaxWorkers = 256
+
+// IndexOf makes an index of a worker's session from a random number.
+func IndexOf(worker int, random uint32) uint32 { return random&^(MaxWorkers-1) | uint32(worker) }
+
+// WorkerOf says whose session an index is for, if it is one of ours.
+func WorkerOf(index uint32) int { return int(index & (MaxWorkers - 1)) }
+
 // Keys are what a finished handshake gives. Times are counted from when the
 // engine was opened.
 type Keys struct {

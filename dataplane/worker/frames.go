@@ -178,7 +178,7 @@ func (w *Worker) depart() {
 				continue
 			}
 			x.lent = append(x.lent, f)
-			w.sends = append(w.sends, Datagrams{Buf: f.Bytes(), Segment: f.End - f.Begin, Peer: f.Peer, Local: f.Local})
+			w.sends = append(w.sends, Datagrams{Buf: f.Bytes(), Segment: f.End - f.Begin, Peer: f.Peer, Local: f.Local, Shared: p.Shared})
 		}
 		p.Activity.Sent(w.now, true)
 		p.SentBytes.Add(uint64(sum))

@@ -40,7 +40,7 @@ func (w *Worker) arrive(b []byte, slot *Datagrams, frame *Frame) {
 	case session.TypeTransport:
 	case 1, 2, 3:
 		from, to := origin(slot, frame)
-		w.handed = *to
+		w.handed = handed{local: *to, shared: slot != nil && slot.Shared}
 		if !w.control.Handshake(b, *from) {
 			w.drops.add(dropControl, 1)
 		}

@@ -209,7 +209,7 @@ func (w *Worker) group() {
 		case !p.Endpoint.IsValid():
 			w.drops.add(dropNoEndpoint, j-i)
 		default:
-			w.sends = append(w.sends, Datagrams{Buf: w.out[first.off:end], Segment: first.len, Peer: p.Endpoint, Local: p.Source})
+			w.sends = append(w.sends, Datagrams{Buf: w.out[first.off:end], Segment: first.len, Peer: p.Endpoint, Local: p.Source, Shared: p.Shared})
 			p.Activity.Sent(w.now, data)
 			p.SentBytes.Add(uint64(end - first.off))
 		}

@@ -39,6 +39,9 @@ type Datagrams struct {
 	// Local is our address that they came to or are to come from. Invalid
 	// where it is not known, or left to routing.
 	Local netip.Addr
+	// Shared says that they came to or are to leave from the port that all workers
+	// of an engine share, not the worker's own. Ports that know one only ignore it.
+	Shared bool
 }
 
 // Count returns how many datagrams there are.

@@ -96,11 +96,17 @@ type Worker struct {
 	opened  []incoming
 	opens   []aead.Job
 	last    *session.Session // of the previous packet
-	handed  netip.Addr       // ours, that the handshake message came to
+	handed  handed           // where the handshake message came to
 	inFlow  flow
 	counter *meter.Counter // of inFlow's meter
 	join    packet.Join
 	count   tally
+}
+
+// handed says where a message came to.
+type handed struct {
+	local  netip.Addr
+	shared bool
 }
 
 // outgoing is a packet in out.
@@ -157,8 +163,9 @@ func (w *Worker) Do(f func()) {
 }
 
 // HandedTo is our address that the message came to which Control.Handshake is
-// being given; the answer is to leave from it.
-func (w *Worker) HandedTo() netip.Addr { return w.handed }
+// being given, and whether it came to the port that all workers share; the answer is to
+// leave from there.
+func (w *Worker) HandedTo() (local netip.Addr, shared bool) { return w.handed.local, w.handed.shared }
 
 // Stop says that nobody will call Poll any more.
 func (w *Worker) Stop() {

@@ -45,6 +45,7 @@ type control struct {
 type handshake struct {
 	from   netip.AddrPort
 	to     netip.Addr // which of our addresses
+	shared bool       // at the port of all workers
 	worker int        // who heard it
 	length int
 	data   [148]byte
@@ -191,6 +192,7 @@ func (c *control) messages(m *tunnel.Machine) {
 		for i := range c.effects[before:] { // answers leave from where the question came to
 			if f := &c.effects[before+i]; f.Kind == tunnel.Send && f.To == h.from {
 				f.Source = h.to
+				f.Shared = h.shared
 			}
 		}
 		if len(c.effects) >= 64 {
@@ -231,7 +233,10 @@ func (c *control) carryOut(effects []tunnel.Effect) {
 		p, _ := f.Handle.(*session.Peer)
 		switch f.Kind {
 		case tunnel.Send:
-			d := worker.Datagrams{Buf: f.Message, Segment: len(f.Message), Peer: f.To, Local: f.Source}
+			d := worker.Datagrams{Buf: f.Message, Segment: len(f.Message), Peer: f.To, Local: f.Source, Shared: f.Shared}
+			if p != nil {
+				d.Shared = p.Shared
+			}
 			*steps = append(*steps, func(w *worker.Worker) {
 				if !d.Peer.IsValid() && p != nil {
 					d.Peer, d.Local = p.Endpoint, p.Source

@@ -1,6 +1,7 @@
 package softport
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdh"
 	"crypto/rand"
@@ -11,6 +12,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -43,6 +45,9 @@ func TestMain(m *testing.M) {
 	if suite == "aes" {
 		d.Suite = aead.AES256GCM
 	}
+	if n, ok := strings.CutPrefix(suite, "workers "); ok {
+		fmt.Sscan(n, &d.Workers)
+	}
 	if err := d.Run(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -57,6 +62,8 @@ type ends struct {
 	ifA, ifB   string
 	cmdA, cmdB *exec.Cmd // nil: the kernel
 	far        string    // B's inside address, for probes
+	keyB       string    // B's public key
+	keyA       string
 }
 
 // daemon is how to start a contender: a program and its environment; no program is
@@ -116,13 +123,15 @@ func connect(t testing.TB, a, b daemon) *ends {
 		private[i] = base64.StdEncoding.EncodeToString(k.Bytes())
 		public[i] = base64.StdEncoding.EncodeToString(k.PublicKey().Bytes())
 	}
+	e.keyA, e.keyB = public[0], public[1]
 	psk := base64.StdEncoding.EncodeToString(make([]byte, 31))[:40] + "AAE="
 	dir := t.TempDir()
 	for i, x := range []struct {
 		n    *nstest.Namespace
 		name string
 		cmd  *exec.Cmd
-	}{{e.a, e.ifA, e.cmdA}, {e.b, e.ifB, e.cmdB}} {
+		d    daemon
+	}{{e.a, e.ifA, e.cmdA, a}, {e.b, e.ifB, e.cmdB, b}} {
 		name := x.name
 		// A program that the test's end kills leaves its socket's name behind.
 		t.Cleanup(func() { os.Remove("/var/run/wireguard/" + name + ".sock") })
@@ -141,6 +150,10 @@ func connect(t testing.TB, a, b daemon) *ends {
 		conf := filepath.Join(dir, name+".conf")
 		text := fmt.Sprintf("[Interface]\nPrivateKey = %s\nListenPort = 51820\n[Peer]\nPublicKey = %s\nPresharedKey = %s\nEndpoint = [fd00::%d]:51820\nAllowedIPs = 10.9.0.%d/32, fd01::%d/128\n",
 			private[i], public[1-i], psk, 2-i, 2-i, 2-i)
+		if slices.ContainsFunc(x.d.env, func(s string) bool { return strings.Contains(s, "workers") }) {
+			// Somebody who never comes has the first worker; the peer has the second.
+			text = strings.Replace(text, "[Peer]", fmt.Sprintf("[Peer]\nPublicKey = %s\n[Peer]", base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{9}, 32))), 1)
+		}
 		if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -190,7 +203,7 @@ func (e *ends) echo(t testing.TB) {
 func TestDropInIsConfiguredByWgAndTalksToWireguardGo(t *testing.T) {
 	need.Root(t)
 	ours, theirs := ourselves(t, "chacha"), wireguardGo(t)
-	for name, x := range map[string][2]daemon{"ours and ours": {ours, ours}, "ours and theirs": {ours, theirs}, "theirs and ours": {theirs, ours}} {
+	for name, x := range map[string][2]daemon{"ours and ours": {ours, ours}, "ours and theirs": {ours, theirs}, "theirs and ours": {theirs, ours}, "three workers and theirs": {ourselves(t, "workers 3"), theirs}} {
 		t.Run(name, func(t *testing.T) {
 			e := connect(t, x[0], x[1])
 			defer e.stop()

@@ -34,6 +34,8 @@ type DropIn struct {
 	// Suite seals all sessions; zero means ChaCha20-Poly1305, the only one that
 	// WireGuard knows.
 	Suite aead.Suite
+	// Workers share the peers, each on a core of its own; zero means one.
+	Workers int
 	// Frames names links whose frames are carried by AF_XDP beside the TUN.
 	Frames FrameLinks
 }
@@ -54,7 +56,7 @@ func (d DropIn) Run(ctx context.Context) error {
 		fmt.Fprintf(os.Stderr, "%s: %s; everything else by the kernel\n", d.Interface, got)
 	}
 	fresh := os.Getenv(envTUN) == ""
-	link, err := inherited(envTUN, func() (*os.File, error) { return createTUN(d.Interface, false) })
+	link, err := inherited(envTUN, func() (*os.File, error) { return createTUN(d.Interface, d.Workers > 1) })
 	if err != nil {
 		return err
 	}
@@ -73,7 +75,8 @@ func (d DropIn) Run(ctx context.Context) error {
 		return background(link, config)
 	}
 
-	e, err := Open(Options{TUN: link, MTU: 1420, Plain: true, Suite: d.Suite, Frames: d.Frames, Logger: log})
+	// One port for all: their peers are stock ones.
+	e, err := Open(Options{TUN: link, MTU: 1420, Plain: true, Ports: make([]uint16, max(0, d.Workers-1)), Suite: d.Suite, Frames: d.Frames, Logger: log})
 	if err != nil {
 		return err
 	}

@@ -42,7 +42,8 @@ type Options struct {
 	PrivateKey dataplane.Key
 	// ListenPort is the UDP port of the first worker, zero for any free one.
 	ListenPort uint16
-	// Ports are those of further workers, one for each.
+	// Ports are those of further workers, one for each; zero gives a worker none of its
+	// own, so that it carries stock peers only, by the first worker's port.
 	Ports []uint16
 	// Plain makes it a WireGuard interface: no meters, peers may roam, and the
 	// link is not brought up.
@@ -91,6 +92,7 @@ type Engine struct {
 	tables  *dataplane.Tables
 	meters  *meter.Set
 	queues  *xdp.Queues // nil with one worker, and where the host cannot
+	stock   []int       // how many stock peers each worker has
 }
 
 // entry is a configured peer.
@@ -110,6 +112,9 @@ var _ dataplane.Engine = (*Engine)(nil)
 // Open makes the interface, binds the port and starts to carry packets, all in
 // the namespace of the calling thread.
 func Open(o Options) (*Engine, error) {
+	if n := 1 + len(o.Ports); n > session.MaxWorkers {
+		return nil, fmt.Errorf("open an engine with %d workers: it has at most %d", n, session.MaxWorkers)
+	}
 	if o.TUN == nil {
 		if o.MTU == 0 {
 			o.MTU = 1420
@@ -128,6 +133,7 @@ func Open(o Options) (*Engine, error) {
 		done:     make(chan struct{}),
 		peers:    make(map[dataplane.Key]*entry),
 		tables:   &dataplane.Tables{},
+		stock:    make([]int, 1+len(o.Ports)),
 	}
 	e.registry.KeepIn(o.Counters)
 	if e.log == nil {
@@ -161,6 +167,11 @@ func (e *Engine) openPorts() error {
 		}
 	}
 	first := e.threads[0]
+	if len(e.threads) > 1 {
+		if err := first.socket.steer(); err != nil {
+			return err
+		}
+	}
 	if e.options.MTU != 0 {
 		if err := first.link.setMTU(e.options.MTU); err != nil {
 			return err
@@ -179,6 +190,9 @@ func (e *Engine) openPorts() error {
 		return err
 	}
 	e.openQueues()
+	if e.options.Plain && e.noQueues != nil {
+		return fmt.Errorf("%w; with one worker there is nothing to choose", e.noQueues)
+	}
 	if err := e.attachFrames(); err != nil {
 		return err
 	}
@@ -281,18 +295,15 @@ func (e *Engine) put(p dataplane.Peer) error {
 		was = old.lanes
 	}
 	for i := range max(1, len(p.Lanes)) {
-		worker, part := 0, n.partOf(i)
-		if len(p.Lanes) > 0 {
-			worker = p.Lanes[i].Worker
-		}
-		if i < len(was) && was[i].Worker == worker {
+		worker, part := e.laneWorker(old, &p, i), n.partOf(i)
+		if i < len(was) && was[i].Worker == worker && was[i].Shared == (len(p.Lanes) == 0) {
 			n.lanes = append(n.lanes, was[i])
 			if l := was[i].Peer; part != old.partOf(i) {
 				e.threads[worker].worker.Do(func() { l.Part = part })
 			}
 			continue
 		}
-		n.lanes = append(n.lanes, &lane{Peer: &session.Peer{Key: p.Key, Lane: i, Worker: worker, Part: part, Roams: e.options.Plain,
+		n.lanes = append(n.lanes, &lane{Peer: &session.Peer{Key: p.Key, Lane: i, Worker: worker, Part: part, Roams: e.options.Plain, Shared: len(p.Lanes) == 0,
 			Path: session.Path{Probes: !e.options.Plain}}})
 	}
 	if err := e.tell(n); err != nil {
@@ -308,6 +319,8 @@ func (e *Engine) put(p dataplane.Peer) error {
 			e.threads[l.Worker].worker.Do(func() { l.MoveTo(to) })
 		}
 	}
+	e.recount(old, -1)
+	e.recount(n, 1)
 	if old == nil {
 		e.peers[p.Key] = n
 		e.order = append(e.order, p.Key)
@@ -341,6 +354,7 @@ func (e *Engine) drop(k dataplane.Key) {
 	if e.machine != nil {
 		e.control.carryOut(e.machine.Remove(k, nil))
 	}
+	e.recount(e.peers[k], -1)
 	delete(e.peers, k)
 	for i, o := range e.order {
 		if o == k {
@@ -472,7 +486,7 @@ func (e *Engine) Obtained() dataplane.Obtained {
 	first := e.threads[0]
 	if o.Workers > 1 {
 		o.Engine = fmt.Sprintf("%d run-to-completion workers", o.Workers)
-		o.Outside = fmt.Sprintf("%d UDP sockets", o.Workers)
+		o.Outside = fmt.Sprintf("%d UDP ports", e.ownPorts())
 	}
 	if first.link.udp {
 		o.Inside += " for TCP and UDP"

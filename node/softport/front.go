@@ -38,7 +38,8 @@ func (f *front) Handshake(b []byte, from netip.AddrPort) bool {
 	ok := c.length < len(c.ring)
 	if ok {
 		h := &c.ring[(c.first+c.length)%len(c.ring)]
-		h.from, h.worker, h.to = from, f.thread.number, f.thread.worker.HandedTo()
+		h.from, h.worker = from, f.thread.number
+		h.to, h.shared = f.thread.worker.HandedTo()
 		h.length = copy(h.data[:], b)
 		c.length++
 	}

@@ -11,7 +11,8 @@ import (
 )
 
 // A peer with one lane belongs to one worker, and so must every packet to it: the
-// kernel is told which queue of the TUN its prefixes go to. All other flows are
+// kernel is told which queue of the TUN its prefixes go to. Stock peers, which know
+// nothing of workers, are dealt out, so that each worker has as many. All other flows are
 // spread by a hash of addresses and ports, the same for both directions, so that
 // between nodes with the same number of workers a flow has one lane.
 
@@ -22,6 +23,31 @@ func (e *Engine) everywhere(lanes []dataplane.Lane) bool {
 		with[l.Worker] = true
 	}
 	return max(1, len(with)) == len(e.threads)
+}
+
+// laneWorker is whose lane i of p is. A stock peer stays with its worker; a new one goes to
+// whoever has fewest.
+func (e *Engine) laneWorker(old *entry, p *dataplane.Peer, i int) int {
+	switch {
+	case len(p.Lanes) > 0:
+		return p.Lanes[i].Worker
+	case old != nil && len(old.Lanes) == 0:
+		return old.lanes[0].Worker
+	}
+	least := 0
+	for w, n := range e.stock {
+		if n < e.stock[least] {
+			least = w
+		}
+	}
+	return least
+}
+
+// recount adds n to the stock peers of p's worker, if p is one.
+func (e *Engine) recount(p *entry, n int) {
+	if p != nil && len(p.Lanes) == 0 {
+		e.stock[p.lanes[0].Worker] += n
+	}
 }
 
 // openQueues prepares to choose queues where there are several. A host that

@@ -14,7 +14,8 @@ import (
 type thread struct {
 	number   int
 	link     *link
-	socket   *socket // the worker's, once it runs
+	socket   *socket // the worker's, once it runs; nil: it has no port of its own
+	shared   *socket // at the first worker's port; nil if that is its own
 	waiter   *waiter
 	worker   *worker.Worker
 	front    *front
@@ -28,23 +29,38 @@ func (e *Engine) openThread(number int, port uint16) (err error) {
 	file := e.options.TUN
 	if number > 0 {
 		if file, err = createTUN(e.Name(), true); err != nil {
-			return err
+			return fmt.Errorf("one more queue for worker %d: %w", number, err)
 		}
 	}
 	if t.link, err = openLink(file); err != nil {
 		return err
 	}
-	if t.socket, err = openSocket(port, 0); err != nil {
-		return err
+	if number == 0 || port != 0 {
+		if t.socket, err = openSocket(port, 0); err != nil {
+			return err
+		}
 	}
-	if !e.options.Plain {
-		t.socket.neverFragment()
+	if number == 0 && len(e.options.Ports) > 0 {
+		if err = t.socket.admit(); err != nil {
+			return err
+		}
 	}
-	if t.waiter, err = newWaiter(t.link.fd, t.socket.fd); err != nil {
+	if number > 0 {
+		if t.shared, err = bindSocket(e.threads[0].socket.port, 0, true); err != nil {
+			return err
+		}
+	}
+	fds := []int{t.link.fd}
+	for _, s := range t.sockets() {
+		if fds = append(fds, s.fd); !e.options.Plain {
+			s.neverFragment()
+		}
+	}
+	if t.waiter, err = newWaiter(fds...); err != nil {
 		return fmt.Errorf("prepare to wait for packets: %w", err)
 	}
 	t.front = newFront(e.control, t)
-	t.worker = worker.New(worker.Options{Number: number, Inside: t.link, Outside: t.socket, Control: t.front, Wake: t.waiter.wake})
+	t.worker = worker.New(worker.Options{Number: number, Inside: t.link, Outside: t.outside(), Control: t.front, Wake: t.waiter.wake})
 	return nil
 }
 
@@ -52,8 +68,8 @@ func (t *thread) close() {
 	if t.link != nil {
 		t.link.close()
 	}
-	if t.socket != nil {
-		t.socket.close()
+	for _, s := range t.sockets() {
+		s.close()
 	}
 	if t.waiter != nil {
 		t.waiter.close()

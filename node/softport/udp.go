@@ -50,7 +50,10 @@ type batch struct {
 
 // openSocket binds a port, zero for any free one, in the calling thread's
 // namespace.
-func openSocket(port uint16, mark uint32) (*socket, error) {
+func openSocket(port uint16, mark uint32) (*socket, error) { return bindSocket(port, mark, false) }
+
+// bindSocket is openSocket; joining binds beside a socket that admits others.
+func bindSocket(port uint16, mark uint32, joining bool) (*socket, error) {
 	began := time.Now()
 	s := &socket{fd: -1, clock: func() time.Duration { return time.Since(began) }}
 	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
@@ -76,6 +79,11 @@ func openSocket(port uint16, mark uint32) (*socket, error) {
 		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(mark)); err != nil {
 			s.close()
 			return nil, fmt.Errorf("set the firewall mark %#x: %w", mark, err)
+		}
+	}
+	if joining {
+		if err := s.admit(); err != nil {
+			return nil, err
 		}
 	}
 	s.gro = unix.SetsockoptInt(fd, unix.SOL_UDP, udpGRO, 1) == nil

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/crypto/blake2s"
 
 	"dssn/dataplane/aead"
+	"dssn/dataplane/session"
 )
 
 // lane is one way to a peer: a handshake and sessions of its own. Its sessions
@@ -150,14 +151,14 @@ func (l *lane) effect(k EffectKind) Effect {
 	return Effect{Kind: k, Handle: l.Handle, Worker: l.Worker}
 }
 
-// newIndex draws a local index that is not in use.
+// newIndex draws a local index that is not in use and says whose it is.
 func (m *Machine) newIndex(l *lane) (uint32, error) {
 	for {
 		var b [4]byte
 		if _, err := io.ReadFull(m.random, b[:]); err != nil {
 			return 0, err
 		}
-		i := binary.LittleEndian.Uint32(b[:])
+		i := session.IndexOf(l.Worker, binary.LittleEndian.Uint32(b[:]))
 		if m.index[i] == nil {
 			m.index[i] = l
 			return i, nil

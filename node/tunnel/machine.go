@@ -97,6 +97,7 @@ type Effect struct {
 	Worker  int // who is to do it: the lane's owner, or who heard the nobody
 	To      netip.AddrPort
 	Source  netip.Addr // of Send: which of our addresses; the caller's to fill in
+	Shared  bool       // of Send: by the port that all workers share; the caller's to fill in
 	Message []byte
 	Keys    *session.Keys
 	Current bool
