@@ -18,3 +18,9 @@ bench-perf-gen: ## the generator's rates and their errors, beside C on AF_XDP (r
 
 bench-perf-no-false-loss: ## 100 million frames over a wire that loses none (root)
 	$(BENCH) perf-no-false-loss -title "Test traffic: no false loss in 100 million frames" -- $(GO) test -run '^$$' -bench NoFalseLoss -benchtime 1x -timeout 10m ./perf/gen
+
+.PHONY: bench-perf-rfc2544
+bench-perf: bench-perf-rfc2544
+
+bench-perf-rfc2544: ## what RFC 2544 searches find where the policer's rate is known (root, iproute2)
+	$(BENCH) perf-rfc2544 -title "RFC 2544: five searches on a policed path" -- $(GO) test -run '^$$' -bench PolicedPath -benchtime 1x -timeout 20m ./perf/rfc2544
