@@ -97,6 +97,11 @@ func (e *engine) recover() error {
 				}
 				leaves = append(leaves, f.Leaf.Data)
 			}
+			if f.Document != nil {
+				if err := e.journal.SetSetting(f.Document.Name, f.Document.Body); err != nil {
+					return err
+				}
+			}
 		}
 		if len(leaves) >= 1024 {
 			return flush()
@@ -236,6 +241,10 @@ func (e *engine) witness(effects []core.Effect) error {
 				first = f.Leaf.Index
 			}
 			leaves = append(leaves, f.Leaf.Data)
+		case f.Document != nil:
+			if err := e.journal.SetSetting(f.Document.Name, f.Document.Body); err != nil {
+				return fmt.Errorf("keep %s: %w", f.Document.Name, err)
+			}
 		case f.Event != nil:
 			e.logger.Info(f.Event.Detail, "event", f.Event.Kind, "node", f.Event.Node, "sequence", f.Event.Sequence)
 		}

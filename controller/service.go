@@ -305,7 +305,11 @@ func (s service) Bill(_ context.Context, by northbound.WhoAmI, institution strin
 	if to.IsZero() || to.After(now) {
 		to = now
 	}
-	return ask(s, func(c *core.Core) (northbound.Bill, error) { return c.Bill(by, institution, from, to, s.tariff) })
+	zone, err := ledger.Offsets(s.tariff.Zone, from, to)
+	if err != nil {
+		return northbound.Bill{}, err
+	}
+	return ask(s, func(c *core.Core) (northbound.Bill, error) { return c.Bill(by, institution, from, to, s.tariff, zone) })
 }
 
 func (s service) Tariff(context.Context) (json.RawMessage, error) { return json.Marshal(s.tariff) }

@@ -218,7 +218,7 @@ func (x *step) commit(in *Commit) (*northbound.Reservation, error) {
 		return x.view(r), nil // committed already: saying it twice changes nothing
 	}
 	r.State, r.Reason, r.HeldUntil, r.Activated = northbound.StateActive, "", time.Time{}, x.now
-	r.Segments = []Segment{{Committed: r.Committed, From: x.now}}
+	r.Segments = []Segment{x.segment(r)}
 	x.touch(r)
 	x.replan = true
 	x.reconcileNow()
@@ -270,7 +270,7 @@ func (x *step) modify(in *Modify) (*northbound.Reservation, error) {
 		x.takePath(r.Ingress, r.Egress, p)
 		if live(r) {
 			last := len(n.Segments) - 1
-			n.Segments = append(n.Segments[:last:last], Segment{n.Segments[last].Committed, n.Segments[last].From, x.now}, Segment{Committed: n.Committed, From: x.now})
+			n.Segments = append(n.Segments[:last:last], n.Segments[last].until(x.now), x.segment(&n))
 		}
 	}
 	old := *r

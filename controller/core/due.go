@@ -22,6 +22,7 @@ const (
 	dueGrant dueKind = iota
 	dueReservation
 	dueTransfer
+	dueInterval
 )
 
 // dueItem is a thing and a time at which it may be over.
@@ -92,6 +93,10 @@ func (c *Core) endOf(d dueItem) time.Time {
 		if t := c.s.Transfers[d.id]; t != nil && t.State == northbound.TransferRunning && t.HolderDone && !t.ReceiverDone && t.ReceiverBytes == 0 {
 			return t.Updated.Add(oneSidedAfter)
 		}
+	case dueInterval:
+		if !c.s.IntervalEnd.IsZero() {
+			return c.s.IntervalEnd
+		}
 	}
 	return never
 }
@@ -149,6 +154,8 @@ func (x *step) end(d dueItem) {
 		}
 	case dueTransfer:
 		x.s.Transfers[d.id].State = northbound.TransferOneSided
+	case dueInterval:
+		x.seal()
 	}
 }
 
@@ -164,4 +171,5 @@ func (c *Core) wakeAll() {
 	for id := range c.s.Transfers {
 		c.wake(dueTransfer, id, 0)
 	}
+	c.wake(dueInterval, "", 0)
 }

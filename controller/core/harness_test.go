@@ -50,10 +50,11 @@ type script struct {
 	tokens  map[string]string
 	res     map[string]dssn.ReservationID
 	out     bytes.Buffer
+	bills   map[string]*northbound.BillFile // issued ones, by number
 }
 
 func newScript(t *testing.T) *script {
-	s := &script{t: t, c: core.New(), now: epoch, data: map[string]dssn.DataID{}, grants: map[string]string{}, tokens: map[string]string{}, res: map[string]dssn.ReservationID{}}
+	s := &script{t: t, c: core.New(), now: epoch, data: map[string]dssn.DataID{}, grants: map[string]string{}, tokens: map[string]string{}, res: map[string]dssn.ReservationID{}, bills: map[string]*northbound.BillFile{}}
 	return s
 }
 
@@ -126,6 +127,8 @@ func (s *script) carry(effects []core.Effect) {
 			fmt.Fprintf(&s.out, "  leaf %d: %s\n", f.Leaf.Index, k.Kind)
 		case f.Assignment != nil:
 			fmt.Fprintf(&s.out, "  assign %s %s\n", s.c.NodeName(f.Assignment.Node), describe(f.Assignment))
+		case f.Document != nil:
+			s.keep(f.Document)
 		case !f.Disconnect.IsZero():
 			fmt.Fprintf(&s.out, "  disconnect %s\n", f.Disconnect)
 		}
@@ -431,7 +434,7 @@ func (s *script) do(line string) (string, error) {
 		}
 		return strings.TrimSuffix(b.String(), "; "), nil
 	case "bill": // bill BY INSTITUTION
-		b, err := s.c.Bill(s.by(arg(1)), arg(2), epoch, s.now.Add(time.Nanosecond), ledger.Standard())
+		b, err := s.c.Bill(s.by(arg(1)), arg(2), epoch, s.now.Add(time.Nanosecond), ledger.Standard(), nil)
 		if err != nil {
 			return "", err
 		}
@@ -440,6 +443,8 @@ func (s *script) do(line string) (string, error) {
 			fmt.Fprintf(&text, "%s %s %s × %s = %s; ", l.Dimension, l.Quantity, l.Unit, l.Price, l.Amount)
 		}
 		return text.String() + "total " + b.Total + " " + b.Currency, nil
+	case "issue", "decide", "disputes", "lines", "intervals":
+		return s.doBilling(w)
 	case "wait": // wait SECONDS
 		n, _ := strconv.Atoi(arg(1))
 		s.now = s.now.Add(time.Duration(n) * time.Second)

@@ -36,6 +36,8 @@ type Input struct {
 	Modify         *Modify         `json:"modify,omitempty"`
 	Release        *Release        `json:"release,omitempty"`
 	Receipt        *Receipt        `json:"receipt,omitempty"`
+	Resolve        *Resolve        `json:"resolve,omitempty"`
+	IssueBill      *IssueBill      `json:"issue_bill,omitempty"`
 	Approve        *Approve        `json:"approve,omitempty"`
 	Freeze         *Freeze         `json:"freeze,omitempty"`
 	Unfreeze       *Unfreeze       `json:"unfreeze,omitempty"`
@@ -211,6 +213,7 @@ type Reply struct {
 	Receipt     *ReceiptLeaf
 	Freeze      *northbound.Freeze
 	Person      *northbound.Person // without its token
+	Bill        *northbound.IssuedBill
 	// Reports are the refusals of Input.Reports, one each; nil for those taken.
 	Reports []error
 }
@@ -223,8 +226,16 @@ type Effect struct {
 	Leaf *Leaf
 	// Event is for the operator's log; the core remembers it too.
 	Event *northbound.Event
+	// Document is to be kept under its name before anybody is answered.
+	Document *Document
 	// Disconnect names a node whose stream must end now.
 	Disconnect dssn.NodeID
+}
+
+// Document is a text that is too large to be part of the state and never changes.
+type Document struct {
+	Name string
+	Body []byte
 }
 
 // Leaf is one entry of the evidence log. Indexes begin at 0 and are consecutive.

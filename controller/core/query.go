@@ -1,12 +1,10 @@
 package core
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
 	"dssn"
-	"dssn/controller/ledger"
 	"dssn/controller/northbound"
 	"dssn/controller/southbound"
 	"dssn/topology"
@@ -157,86 +155,6 @@ func (c *Core) count(node string, id dssn.ReservationID) northbound.Count {
 		PolicedPackets: sum.PolicedPackets, PolicedBytes: sum.PolicedBytes,
 		ReceivedPackets: sum.ReceivedPackets, ReceivedBytes: sum.ReceivedBytes,
 	}
-}
-
-// Bill rates what an institution used from one time to another.
-func (c *Core) Bill(by Principal, institution string, from, to time.Time, tariff ledger.Tariff) (northbound.Bill, error) {
-	if institution == "" {
-		institution = by.Institution
-	}
-	if c.s.Institutions[institution] == nil {
-		return northbound.Bill{}, refuse(Unknown, "no institution is called %q: see `dssn institution list`", institution)
-	}
-	if !mayRead(by, institution) {
-		return northbound.Bill{}, refuse(Denied, "the bill of %s is theirs: ask them", institution)
-	}
-	if !to.After(from) {
-		return northbound.Bill{}, refuse(Invalid, "a period from %s to %s has no length: give an earlier --from", from.Format(time.RFC3339), to.Format(time.RFC3339))
-	}
-	var facts []ledger.Fact
-	for _, id := range sortedKeys(c.s.Transfers) {
-		if t := c.s.Transfers[id]; t.Record != nil && t.Payer == institution && within(t.Record.Ended, from, to) {
-			facts = append(facts, ledger.VerifiedBytes(t.ID, t.Record.Bytes, t.Record.Hash))
-		}
-	}
-	for _, id := range sortedKeys(c.s.Reservations) {
-		if r := c.s.Reservations[id]; r.Institution == institution && !r.Implicit && !r.Activated.IsZero() {
-			facts = append(facts, c.contractFacts(r, from, to)...)
-		}
-	}
-	lines, total, err := ledger.Rate(tariff, facts)
-	if err != nil {
-		return northbound.Bill{}, fmt.Errorf("rate the use of %s: %w", institution, err)
-	}
-	return northbound.Bill{Institution: institution, From: from.UTC(), To: to.UTC(), Tariff: tariff.Version, TariffHash: tariff.Hash(),
-		Currency: tariff.Currency, Lines: lines, Total: total}, nil
-}
-
-func within(t, from, to time.Time) bool { return !t.Before(from) && t.Before(to) }
-
-// contractFacts are what a contract costs in a period: its set-up, its committed
-// rate over time, and what went beyond that over its whole life, charged when
-// it has ended.
-func (c *Core) contractFacts(r *Reservation, from, to time.Time) (facts []ledger.Fact) {
-	record := hashJSON(struct {
-		ID       dssn.ReservationID `json:"id"`
-		Class    dssn.Class         `json:"class"`
-		Segments []Segment          `json:"segments"`
-	}{r.ID, r.Class, r.Segments})
-	subject := r.ID.String()
-	if within(r.Activated, from, to) {
-		facts = append(facts, ledger.SetUp(subject, record))
-	}
-	var inPeriod, whole ledger.BitTime
-	for _, s := range r.Segments {
-		end := s.To
-		if end.IsZero() {
-			end = to // the caller asks for no time to come
-		}
-		whole.Add(s.Committed, end.Sub(s.From))
-		a, b := s.From, end
-		if a.Before(from) {
-			a = from
-		}
-		if b.After(to) {
-			b = to
-		}
-		inPeriod.Add(s.Committed, b.Sub(a))
-	}
-	sent := c.count(r.Ingress, r.ID).SentBytes
-	switch {
-	case inPeriod.IsZero():
-	case inPeriod.Equal(&whole): // what was sent was sent in this period
-		facts = append(facts, ledger.SplitReserved(subject, inPeriod, sent, record)...)
-	default:
-		facts = append(facts, ledger.ReservedBandwidth(subject, inPeriod, record))
-	}
-	if end := r.Ended; end.IsZero() || within(end, from, to) {
-		if covered := whole.Bytes(); sent > covered {
-			facts = append(facts, ledger.BurstBytes(subject, sent-covered, record))
-		}
-	}
-	return facts
 }
 
 // Events lists what happened from a sequence number on, oldest first.

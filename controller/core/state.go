@@ -38,9 +38,15 @@ type State struct {
 	Removed      map[dssn.NodeID]string              `json:"removed"`  // identifiers never to come back, with the reason
 	Freezes      map[string]*northbound.Freeze       `json:"freezes"`
 	People       map[string]*Person                  `json:"people"`
-	Events       []northbound.Event                  `json:"events"`
-	EventCount   int64                               `json:"event_count"`
-	Leaves       int64                               `json:"leaves"`
+	// Metering (metering.go): what is open, when it is sealed, and what waits to be
+	// judged; Bills are those issued, by institution.
+	OpenIntervals map[dssn.ReservationID]*OpenInterval `json:"open_intervals,omitempty"`
+	IntervalEnd   time.Time                            `json:"interval_end,omitzero"`
+	Unjudged      map[dssn.ReservationID]Mark          `json:"unjudged,omitempty"`
+	Bills         map[string][]northbound.IssuedBill   `json:"bills,omitempty"`
+	Events        []northbound.Event                   `json:"events"`
+	EventCount    int64                                `json:"event_count"`
+	Leaves        int64                                `json:"leaves"`
 }
 
 // Token is an enrolment token; its secret is known by its hash only.
@@ -78,6 +84,9 @@ type Node struct {
 	Joined      time.Time           `json:"joined"`
 	// SignsUsage is set by its first signed report; unsigned ones are refused then.
 	SignsUsage bool `json:"signs_usage,omitempty"`
+	// Heard is when its last report was taken. Folded are epochs that are closed.
+	Heard  time.Time       `json:"heard,omitzero"`
+	Folded map[string]bool `json:"folded,omitempty"`
 	// Neighbours are the names with which a link is up, as this node sees it.
 	Neighbours map[string]bool `json:"neighbours"`
 	// InUse is the carrier that this edge says it uses, by peer name.
@@ -90,6 +99,11 @@ type Reservation struct {
 	// Segments are the committed rates of the past and present; the last is open
 	// while the contract runs.
 	Segments []Segment `json:"segments,omitempty"`
+	// Intervals are what was metered, sealed ones only; Agreed is up to where both
+	// ends agree on it, Dispute is set where they do not.
+	Intervals []northbound.UsageInterval `json:"intervals,omitempty"`
+	Agreed    Mark                       `json:"agreed,omitzero"`
+	Dispute   *northbound.Dispute        `json:"dispute,omitempty"`
 }
 
 // Segment is a committed rate over a time; To is zero while it runs.
@@ -97,6 +111,9 @@ type Segment struct {
 	Committed dssn.Bandwidth `json:"committed_bps"`
 	From      time.Time      `json:"from"`
 	To        time.Time      `json:"to,omitzero"`
+	// Hops (links) and Latency are those of the path when the rate was agreed.
+	Hops    int           `json:"hops,omitempty"`
+	Latency time.Duration `json:"latency_ns,omitempty"`
 }
 
 // Pair is the way between two edges, in one direction. All reservations from
@@ -177,6 +194,10 @@ func New() *Core {
 		Removed:      map[dssn.NodeID]string{},
 		Freezes:      map[string]*northbound.Freeze{},
 		People:       map[string]*Person{},
+
+		OpenIntervals: map[dssn.ReservationID]*OpenInterval{},
+		Unjudged:      map[dssn.ReservationID]Mark{},
+		Bills:         map[string][]northbound.IssuedBill{},
 	}
 	return c
 }

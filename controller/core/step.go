@@ -107,6 +107,10 @@ func (x *step) apply(in Input) (r Reply, err error) {
 		r.Reservation, err = x.release(in.Release)
 	case in.Receipt != nil:
 		r.Receipt, err = x.receipt(in.Receipt)
+	case in.Resolve != nil:
+		err = x.resolve(in.Resolve)
+	case in.IssueBill != nil:
+		r.Bill, err = x.issueBill(in.IssueBill)
 	case in.Approve != nil:
 		r.Grant, err = x.approve(in.Approve)
 	case in.Freeze != nil:

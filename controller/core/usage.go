@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"dssn"
+	"dssn/controller/ledger"
 	"dssn/controller/northbound"
 	"dssn/controller/southbound"
 )
@@ -59,27 +60,24 @@ func (x *step) usage(in *Usage) error {
 	if len(u.Counts) > maxCounts || len(u.Deliveries) > maxDeliveries {
 		return refuse(Invalid, "a report of %d counts and %d deliveries is too long", len(u.Counts), len(u.Deliveries))
 	}
-	n.SignsUsage = n.SignsUsage || len(u.Signature) > 0
-	if x.s.Counters[n.Name] == nil {
-		x.s.Counters[n.Name] = map[string]*Epoch{}
-	}
 	e := x.s.Counters[n.Name][u.Epoch]
 	if e == nil {
-		if len(x.s.Counters[n.Name]) >= maxEpochs {
-			x.foldOldest(n.Name)
+		var err error
+		if e, err = x.beginEpoch(n, u.Epoch); err != nil {
+			return err
 		}
-		e = &Epoch{Counts: map[dssn.ReservationID]southbound.Count{}}
-		x.s.Counters[n.Name][u.Epoch] = e
 	}
+	n.SignsUsage = n.SignsUsage || len(u.Signature) > 0
 	e.Sequence = max(e.Sequence, u.Sequence)
 	for _, c := range u.Counts {
 		if r := x.s.Reservations[c.Reservation]; r != nil && (r.Ingress == n.Name || r.Egress == n.Name) {
-			e.Counts[c.Reservation] = grown(e.Counts[c.Reservation], c)
+			x.counted(n, r, e, c)
 		}
 	}
 	for _, d := range u.Deliveries {
 		x.delivery(n, d)
 	}
+	n.Heard = x.now
 	return nil
 }
 
@@ -121,9 +119,9 @@ func grown(a, b southbound.Count) southbound.Count {
 func added(a, b southbound.Count) southbound.Count {
 	return southbound.Count{
 		Reservation: b.Reservation,
-		SentPackets: a.SentPackets + b.SentPackets, SentBytes: a.SentBytes + b.SentBytes,
-		PolicedPackets: a.PolicedPackets + b.PolicedPackets, PolicedBytes: a.PolicedBytes + b.PolicedBytes,
-		ReceivedPackets: a.ReceivedPackets + b.ReceivedPackets, ReceivedBytes: a.ReceivedBytes + b.ReceivedBytes,
+		SentPackets: plus(a.SentPackets, b.SentPackets), SentBytes: plus(a.SentBytes, b.SentBytes),
+		PolicedPackets: plus(a.PolicedPackets, b.PolicedPackets), PolicedBytes: plus(a.PolicedBytes, b.PolicedBytes),
+		ReceivedPackets: plus(a.ReceivedPackets, b.ReceivedPackets), ReceivedBytes: plus(a.ReceivedBytes, b.ReceivedBytes),
 	}
 }
 
@@ -155,7 +153,7 @@ func (x *step) delivery(n *Node, d southbound.Delivery) {
 	if t.State == northbound.TransferSettled || t.State == northbound.TransferDisputed {
 		return
 	}
-	before := *t
+	before := *t // its Parts are not looked at
 	if r := x.s.Reservations[d.Reservation]; r != nil && r.Egress == receiver.Name && r.Ingress == holder.Name {
 		t.Reservation = d.Reservation
 	}
@@ -165,9 +163,11 @@ func (x *step) delivery(n *Node, d southbound.Delivery) {
 	if d.End == southbound.EndHolder {
 		t.HolderBytes, t.HolderDone = max(t.HolderBytes, d.ContentBytes), t.HolderDone || d.Done
 	} else {
+		x.part(t, max(t.ReceiverBytes, d.ContentBytes)-t.ReceiverBytes)
 		t.ReceiverBytes, t.ReceiverDone = max(t.ReceiverBytes, d.ContentBytes), t.ReceiverDone || d.Done
 	}
-	if *t != before {
+	if t.HolderBytes != before.HolderBytes || t.ReceiverBytes != before.ReceiverBytes || t.HolderDone != before.HolderDone || t.ReceiverDone != before.ReceiverDone ||
+		t.Reservation != before.Reservation || !t.Started.Equal(before.Started) {
 		t.Updated = x.now
 		defer x.wake(dueTransfer, t.ID, 0)
 	}
@@ -191,10 +191,21 @@ func (x *step) settle(t *northbound.Transfer, ds *northbound.Dataset) {
 		x.event("dispute", t.Receiver, t.Reservation, "the ends of transfer %s disagree: %s served %d bytes, %s verified %d", t.ID, t.Holder, t.HolderBytes, t.Receiver, t.ReceiverBytes)
 		return
 	}
+	x.settled(t, ds, t.ReceiverBytes, "")
+}
+
+// settled writes the usage record of a transfer; by is who decided on its bytes,
+// or empty where both ends agree.
+func (x *step) settled(t *northbound.Transfer, ds *northbound.Dataset, bytes uint64, by string) {
 	rec := &northbound.UsageRecord{
 		Kind: "usage", Transfer: t.ID, Data: t.Data, Name: ds.Record.Name, Root: ds.Record.Root.String(),
-		Owner: t.Owner, Payer: t.Payer, Reservation: t.Reservation, Bytes: t.ReceiverBytes, Started: t.Started, Ended: x.now,
+		Owner: t.Owner, Payer: t.Payer, Reservation: t.Reservation, Bytes: bytes, Decided: by, Started: t.Started, Ended: x.now,
 	}
+	if by == "" {
+		rec.Parts = t.Parts
+	}
+	x.termsOf(rec, t.Reservation)
+	t.Parts = nil
 	if h := x.s.Nodes[t.Holder]; h != nil {
 		rec.Holder = h.Node
 	}
@@ -204,18 +215,14 @@ func (x *step) settle(t *northbound.Transfer, ds *northbound.Dataset) {
 			rec.Grant = g.ID
 		}
 	}
-	rec.Hash = RecordHash(rec)
+	rec.Hash = ledger.RecordHash(rec)
 	rec.Leaf, _ = x.leaf(rec)
 	t.State, t.Record = northbound.TransferSettled, rec
-	x.event("settled", t.Receiver, t.Reservation, "transfer %s: %d bytes, equal at both ends", t.ID, rec.Bytes)
-}
-
-// RecordHash is the SHA-256, in hexadecimal, of a usage record's JSON without
-// its Hash and Leaf.
-func RecordHash(r *northbound.UsageRecord) string {
-	c := *r
-	c.Hash, c.Leaf = "", 0
-	return hashJSON(c)
+	agreed := "equal at both ends"
+	if by != "" {
+		agreed = "decided by " + by
+	}
+	x.event("settled", t.Receiver, t.Reservation, "transfer %s: %d bytes, %s", t.ID, rec.Bytes, agreed)
 }
 
 func hashJSON(v any) string {

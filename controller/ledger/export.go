@@ -2,50 +2,11 @@ package ledger
 
 import (
 	"encoding/csv"
-	"fmt"
 	"io"
 	"time"
 
-	"github.com/cockroachdb/apd/v3"
-
 	"dssn/controller/northbound"
 )
-
-// VerifyBill rates a bill again by its own tariff and reports the first thing
-// that does not come out the same: the tariff, a product, or the total. Whether
-// the records that lines cite exist is for the evidence log to say.
-func VerifyBill(b northbound.Bill, t Tariff) error {
-	if t.Version != b.Tariff || t.Hash() != b.TariffHash {
-		return fmt.Errorf("the bill is by tariff %s (%.12s…), not by this %s (%.12s…): get the tariff that it cites", b.Tariff, b.TariffHash, t.Version, t.Hash())
-	}
-	if t.Currency != b.Currency {
-		return fmt.Errorf("the bill is in %s but its tariff in %s: ask for the bill again", b.Currency, t.Currency)
-	}
-	facts := make([]Fact, len(b.Lines))
-	for i, l := range b.Lines {
-		q, _, err := apd.NewFromString(l.Quantity)
-		if err != nil || q.Form != apd.Finite || q.Negative || q.NumDigits() > 100 || q.Exponent < -40 || q.Exponent > 40 {
-			return fmt.Errorf("line %d of the bill has the quantity %.60q, which is no amount: ask for the bill again", i+1, l.Quantity)
-		}
-		if units[Dimension(l.Dimension)] == "" {
-			return fmt.Errorf("line %d of the bill is for %.60q, which no tariff knows: ask for the bill again", i+1, l.Dimension)
-		}
-		facts[i] = Fact{Dimension: Dimension(l.Dimension), Subject: l.Subject, Quantity: *q, Record: l.Record, Status: l.Status}
-	}
-	lines, total, err := Rate(t, facts)
-	if err != nil {
-		return err
-	}
-	for i, l := range lines {
-		if l != b.Lines[i] {
-			return fmt.Errorf("line %d of the bill says %s × %s = %s, but it comes to %s × %s = %s: dispute it", i+1, b.Lines[i].Quantity, b.Lines[i].Price, b.Lines[i].Amount, l.Quantity, l.Price, l.Amount)
-		}
-	}
-	if total != b.Total {
-		return fmt.Errorf("the bill's total is %s, but its lines come to %s: dispute it", b.Total, total)
-	}
-	return nil
-}
 
 // focusColumns are those of FOCUS 1.1 (FinOps Open Cost and Usage Specification)
 // that a bill can fill, and two of our own, which the specification wants to

@@ -15,15 +15,19 @@ import (
 func bill(t *testing.T) northbound.Bill {
 	t.Helper()
 	tariff := ledger.Standard()
-	var b ledger.BitTime
-	b.Add(dssn.Gbps, 10*time.Second) // 1.25 GB
-	facts := append([]ledger.Fact{ledger.VerifiedBytes("t1", 1_073_741_824, "h1"), ledger.SetUp("r-1", "h2")}, ledger.SplitReserved("r-1", b, 250_000_000, "h2")...)
-	lines, total, err := ledger.Rate(tariff, facts)
+	from := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	end := from.Add(10 * time.Second)
+	rec := northbound.UsageRecord{Kind: "usage", Transfer: "t1", Payer: "south", Bytes: 1_073_741_824, Ended: end}
+	rec.Hash = ledger.RecordHash(&rec)
+	b, err := ledger.Bill(tariff, nil, from, from.AddDate(0, 1, 0), northbound.BillRecords{Period: northbound.PeriodRecord{Institution: "south"},
+		Transfers: []northbound.UsageRecord{rec},
+		Contracts: []northbound.ContractRecord{{Reservation: 1, Institution: "south", Class: dssn.ClassElastic, Priority: 10, Activated: from, Ended: end,
+			Segments:  []northbound.ContractSegment{{Committed: dssn.Gbps, From: from, To: end}}, // 1.25 GB
+			Intervals: []northbound.UsageInterval{{Reservation: 1, From: from, To: end, Sent: 250_000_000, Received: 250_000_000, Agreed: end}}}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	from := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
-	return northbound.Bill{Institution: "south", From: from, To: from.AddDate(0, 1, 0), Tariff: tariff.Version, TariffHash: tariff.Hash(), Currency: tariff.Currency, Lines: lines, Total: total}
+	return b
 }
 
 func TestABillIsVerifiedByRatingItAgain(t *testing.T) {

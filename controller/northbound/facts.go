@@ -62,6 +62,8 @@ type Transfer struct {
 	ReceiverDone  bool               `json:"receiver_done"`
 	Started       time.Time          `json:"started"`
 	Updated       time.Time          `json:"updated"`
+	// Parts are ReceiverBytes by quarters of an hour, until it is settled.
+	Parts []UsagePart `json:"parts,omitempty"`
 	// Record is the usage record, once settled.
 	Record *UsageRecord `json:"record,omitempty"`
 }
@@ -81,42 +83,33 @@ type UsageRecord struct {
 	Grant       string             `json:"grant,omitempty"`
 	Reservation dssn.ReservationID `json:"reservation,omitzero"`
 	Bytes       uint64             `json:"bytes"`
-	Started     time.Time          `json:"started"`
-	Ended       time.Time          `json:"ended"`
-	Hash        string             `json:"hash,omitempty"` // SHA-256 of the record without this field, hexadecimal
-	Leaf        int64              `json:"leaf,omitempty"` // its place in the evidence log
+	// Decided names who decided on Bytes where the ends disagreed.
+	Decided string `json:"decided,omitempty"`
+	// Parts are the bytes by when they were reported, in quarters of an hour; they
+	// add up to Bytes. Records without them count at Ended.
+	Parts []UsagePart `json:"parts,omitempty"`
+	// Class, Priority, Hops (links) and Latency are those of Reservation.
+	Class    string        `json:"class,omitempty"`
+	Priority int           `json:"priority,omitempty"`
+	Hops     int           `json:"hops,omitempty"`
+	Latency  time.Duration `json:"latency_ns,omitempty"`
+	Started  time.Time     `json:"started"`
+	Ended    time.Time     `json:"ended"`
+	Hash     string        `json:"hash,omitempty"` // SHA-256 of the record without this field, hexadecimal
+	Leaf     int64         `json:"leaf,omitempty"` // its place in the evidence log
+}
+
+// UsagePart is what was verified in the quarter of an hour that begins at At, by
+// the controller's clock.
+type UsagePart struct {
+	At    time.Time `json:"at"`
+	Bytes uint64    `json:"bytes"`
 }
 
 // Usage is what was metered, newest last.
 type Usage struct {
 	Reservations []ReservationUsage `json:"reservations"`
 	Transfers    []Transfer         `json:"transfers"`
-}
-
-// BillLine is one rated fact.
-type BillLine struct {
-	Dimension string `json:"dimension"`
-	Subject   string `json:"subject"`  // a transfer or a reservation
-	Quantity  string `json:"quantity"` // exact decimal
-	Unit      string `json:"unit"`
-	Price     string `json:"price"`  // per unit
-	Amount    string `json:"amount"` // exact: quantity times price
-	Record    string `json:"record"` // hash of what was rated
-	// Status says Used or Unused of reserved bandwidth, where that is known.
-	Status string `json:"status,omitempty"`
-}
-
-// Bill is what an institution owes for a period.
-type Bill struct {
-	Institution string     `json:"institution"`
-	From        time.Time  `json:"from"`
-	To          time.Time  `json:"to"`
-	Tariff      string     `json:"tariff"`      // version
-	TariffHash  string     `json:"tariff_hash"` // SHA-256, hexadecimal
-	Currency    string     `json:"currency"`
-	Lines       []BillLine `json:"lines"`
-	// Total is the sum of the lines, rounded once, half to even, to cents.
-	Total string `json:"total"`
 }
 
 // ReceiptRequest asks for the receipt of a settled transfer.
