@@ -21,8 +21,8 @@ type Director struct {
 	mode    AttachMode
 
 	choosing sync.Mutex // guards what follows
-	ports    map[uint16]bool
-	prefixes map[netip.Prefix]bool
+	ports    map[uint16]Lead
+	prefixes map[netip.Prefix]Lead
 }
 
 // DirectorOptions chooses what is directed. Nothing chosen directs nothing.
@@ -42,9 +42,10 @@ type DirectorOptions struct {
 
 // DirectorCounters counts frames since the Director was made.
 type DirectorCounters struct {
-	ToSocket uint64 // handed to a socket (which may still have had no room)
-	NoMatch  uint64 // left to the kernel: not chosen
-	NoSocket uint64 // left to the kernel: chosen, but its queue has no socket
+	ToSocket   uint64 // handed to a socket (which may still have had no room)
+	NoMatch    uint64 // left to the kernel: not chosen
+	NoSocket   uint64 // left to the kernel: chosen, but its queue has no socket
+	OtherQueue uint64 // left to the kernel: chosen for the socket of another queue
 }
 
 // NewDirector loads the program and attaches it.
@@ -67,7 +68,14 @@ func NewDirector(o DirectorOptions) (*Director, error) {
 	if err := spec.LoadAndAssign(&d.objects, nil); err != nil {
 		return nil, explain("loading the directing program", err)
 	}
-	if err := d.Choose(o.Ports, o.Prefixes); err != nil {
+	ports, prefixes := map[uint16]Lead{}, map[netip.Prefix]Lead{}
+	for _, p := range o.Ports {
+		ports[p] = AnyQueue
+	}
+	for _, p := range o.Prefixes {
+		prefixes[p] = AnyQueue
+	}
+	if err := d.Choose(ports, prefixes); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	if d.link, d.mode, err = attachXDP(d.objects.Direct, o.Ifindex, o.Attach); err != nil {
@@ -89,7 +97,7 @@ func (d *Director) Remove(queue int) error { return removeSocket(d.objects.Socke
 
 // Counters sums the counters of all CPUs.
 func (d *Director) Counters() (c DirectorCounters, err error) {
-	for i, n := range []*uint64{&c.ToSocket, &c.NoMatch, &c.NoSocket} {
+	for i, n := range []*uint64{&c.ToSocket, &c.NoMatch, &c.NoSocket, &c.OtherQueue} {
 		if *n, err = sumPerCPU(d.objects.DirectCounts, uint32(i)); err != nil {
 			return c, fmt.Errorf("reading the directing counters: %w", err)
 		}

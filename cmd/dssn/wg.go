@@ -41,7 +41,8 @@ a peer is one worker's, so this helps where there are many.
 On a router, --xdp-wan and --xdp-lan name the links towards the peers and towards
 the hosts behind it. IPv6 packets between the two are then carried by AF_XDP
 without passing through the kernel, and so without its firewall; IPv4, the
-router's own traffic and everything that has no known neighbour still do.`,
+router's own traffic and everything that has no known neighbour still do. Worker
+by worker they take the links' queues 0, 1, …; set as many with "ethtool -L".`,
 		Example: "  dssn wg wg0\n  wg setconf wg0 /etc/wireguard/wg0.conf\n\n  dssn wg wg0 --xdp-lan eth0 --xdp-wan eth1",
 		Args:    exactly("INTERFACE"),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -73,6 +73,33 @@ func Conformance(t *testing.T, open func(t *testing.T) *Line) {
 			}
 		}
 	})
+	t.Run("every flow keeps its order, whatever way it takes", func(t *testing.T) {
+		l := open(t)
+		r := rand.New(rand.NewPCG(7, 8))
+		const flows, rounds, each = 24, 8, 4 // as many at a time as the smallest rings hold
+		for range rounds {
+			for from := range 2 {
+				said := map[uint16][][]byte{}
+				var all [][]byte
+				for range each {
+					for f := range uint16(flows) {
+						p := UDPFrom(6000+f, l.Inside[from], l.Inside[1-from], r.IntN(l.MTU-48), r)
+						said[6000+f] = append(said[6000+f], p)
+						all = append(all, p)
+					}
+				}
+				l.Say(from, all...)
+				heard := map[uint16][][]byte{}
+				for _, p := range l.Heard(1-from, len(all)) {
+					port := binary.BigEndian.Uint16(p[40:])
+					heard[port] = append(heard[port], p)
+				}
+				for port, want := range said {
+					compare(t, heard[port], want)
+				}
+			}
+		}
+	})
 	t.Run("what nobody takes is dropped by name", func(t *testing.T) {
 		l := open(t)
 		before := l.Drops(0)["no_peer"]
@@ -115,12 +142,15 @@ func compare(t *testing.T, got, want [][]byte) {
 
 // UDP is an IPv6 packet with n bytes of payload that random determines, and a
 // right checksum.
-func UDP(src, dst netip.Addr, n int, r *rand.Rand) []byte {
+func UDP(src, dst netip.Addr, n int, r *rand.Rand) []byte { return UDPFrom(5000, src, dst, n, r) }
+
+// UDPFrom is UDP from another port than the usual one.
+func UDPFrom(port uint16, src, dst netip.Addr, n int, r *rand.Rand) []byte {
 	p := header(src, dst, packet.UDP, 8+n)
 	for i := range n {
 		p[48+i] = byte(r.Uint32())
 	}
-	binary.BigEndian.PutUint16(p[40:], 5000)
+	binary.BigEndian.PutUint16(p[40:], port)
 	binary.BigEndian.PutUint16(p[42:], 9)
 	binary.BigEndian.PutUint16(p[44:], uint16(8+n))
 	finish(p, 46)

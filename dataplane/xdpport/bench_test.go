@@ -103,12 +103,13 @@ func edgeRow(b *testing.B, suite aead.Suite, size, turns int) {
 		name string
 		do   func() int
 	}{
-		{"input and output alone", func() int { return e.ports.passOn(grown) }},
+		{"input and output alone", func() int { return e.ports.Queues()[0].passOn(grown) }},
 		{"cipher alone", cipherAlone(b, suite, padded)},
 		{"worker", func() int {
-			before := e.peer.SentBytes.Load()
-			e.Poll(2 * time.Second)
-			return int(e.peer.SentBytes.Load()-before) / (padded + session.Overhead)
+			l := e.lanes[0]
+			before := l.peer.SentBytes.Load()
+			l.Poll(2 * time.Second)
+			return int(l.peer.SentBytes.Load()-before) / (padded + session.Overhead)
 		}},
 	}
 	cost := make([][]float64, len(ways))
@@ -149,8 +150,8 @@ func edgeRow(b *testing.B, suite aead.Suite, size, turns int) {
 
 // passOn moves frames from the LAN to the WAN, longer by grown bytes, and does
 // nothing else to them.
-func (p *Ports) passOn(grown int) int {
-	in, out := &p.lan.socket, &p.wan.socket
+func (q *Queue) passOn(grown int) int {
+	in, out := &q.lan.socket, &q.wan.socket
 	out.Reclaim()
 	in.Refill()
 	got := in.Peek(64)
@@ -163,13 +164,13 @@ func (p *Ports) passOn(grown int) int {
 		slots[i] = got[i]
 		slots[i].Addr -= 64
 		slots[i].Len += uint32(grown)
-		f := p.umem.Bytes(slots[i])
+		f := in.umem.Bytes(slots[i])
 		copy(f, f[64:64+12])
 		f[12], f[13] = 0x86, 0xdd
 	}
 	out.Submit(len(slots))
 	for _, d := range got[len(slots):] {
-		p.pool.Put(d.Addr)
+		q.pool.Put(d.Addr)
 	}
 	in.Release(len(got))
 	out.Kick()

@@ -9,6 +9,7 @@
 // next hop is, the kernel is asked by somebody else, off the packet path, and the
 // answer published here as Neighbours.
 //
-// A Ports belongs to one worker; Publish and Obtained may be called from any
-// goroutine.
+// Each worker has a Queue of its own, with its frames; what one queue receives for
+// another's worker the kernel carries. Queue.Publish and the methods of Ports but
+// Close may be called from any goroutine.
 package xdpport

@@ -21,15 +21,12 @@ import (
 	"dssn/xdp"
 )
 
-// edge is a worker on AF_XDP ports in a namespace of its own, between a LAN with
-// one host and the WAN. Its ordinary ports are memory and should stay empty.
+// edge is workers on AF_XDP ports in a namespace of their own, between a LAN with
+// one host and the WAN.
 type edge struct {
-	*worker.Worker
+	lanes    []*lane // by worker
 	ports    *Ports
 	obtained Obtained
-	inside   porttest.Inside
-	outside  porttest.Outside
-	peer     *session.Peer
 	ns       *nstest.Namespace
 	hostNS   *nstest.Namespace
 	host     *wire
@@ -37,9 +34,18 @@ type edge struct {
 	done     sync.WaitGroup
 }
 
-func (e *edge) Handshake([]byte, netip.AddrPort) bool { return true }
-func (e *edge) Want(*session.Peer)                    {}
-func (e *edge) Confirmed(*session.Session)            {}
+// lane is a worker with its lane to the other edge. Its ordinary ports are memory and
+// should stay empty.
+type lane struct {
+	*worker.Worker
+	inside  porttest.Inside
+	outside porttest.Outside
+	peer    *session.Peer
+}
+
+func (l *lane) Handshake([]byte, netip.AddrPort) bool { return true }
+func (l *lane) Want(*session.Peer)                    {}
+func (l *lane) Confirmed(*session.Session)            {}
 
 // wire is a packet socket on a host's link.
 type wire struct {
@@ -63,11 +69,8 @@ func device(t testing.TB, n *nstest.Namespace, name string) (index int, mac MAC)
 	return index, mac
 }
 
-// line builds host – edge – edge – host.
-func line(t testing.TB, mode xdp.Mode, checksumByNIC bool) *[2]*edge {
-	return lineWith(t, Options{Mode: mode, ChecksumByNIC: checksumByNIC}, aead.ChaCha20Poly1305)
-}
-
+// lineWith builds host – edge – edge – host, with as many queues on all links as options
+// want.
 func lineWith(t testing.TB, o Options, suite aead.Suite) *[2]*edge {
 	t.Helper()
 	var ends [2]*edge
@@ -78,10 +81,13 @@ func lineWith(t testing.TB, o Options, suite aead.Suite) *[2]*edge {
 		for _, n := range []*nstest.Namespace{ends[i].ns, hosts[i]} {
 			n.Sysctl(t, "net/ipv6/conf/default/disable_ipv6", "1") // nothing speaks by itself
 		}
-		nstest.Join(t, hosts[i], ends[i].ns, "lan", "lan")
+		nstest.JoinQueues(t, hosts[i], ends[i].ns, "lan", "lan", max(1, o.Queues))
 	}
-	nstest.Join(t, ends[0].ns, ends[1].ns, "wan", "wan")
-	wan := [2]netip.AddrPort{netip.MustParseAddrPort("[5f00:d55:1::1]:51820"), netip.MustParseAddrPort("[5f00:d55:2::1]:51820")}
+	nstest.JoinQueues(t, ends[0].ns, ends[1].ns, "wan", "wan", max(1, o.Queues))
+	// Workers have a port each, as between native nodes.
+	wan := func(end, worker int) netip.AddrPort {
+		return netip.AddrPortFrom(netip.MustParseAddr(fmt.Sprintf("5f00:d55:%d::1", end+1)), uint16(51820+4*worker))
+	}
 	inside := [2]netip.Addr{netip.MustParseAddr("3fff:d55:1::a"), netip.MustParseAddr("3fff:d55:2::b")}
 	var wanMAC [2]MAC
 	for i, e := range ends {
@@ -101,26 +107,41 @@ func lineWith(t testing.TB, o Options, suite aead.Suite) *[2]*edge {
 			if e.obtained, err = e.ports.Start(); err != nil {
 				return err
 			}
-			return e.ports.Direct(51820, []netip.Prefix{netip.PrefixFrom(inside[1-i], 48).Masked(), netip.MustParsePrefix("3fff:d55:9::/48")})
+			ports := map[uint16]xdp.Lead{}
+			for k := range e.ports.Queues() {
+				ports[wan(i, k).Port()] = xdp.OnQueue(k)
+			}
+			return e.ports.Direct(ports, map[netip.Prefix]xdp.Lead{
+				netip.PrefixFrom(inside[1-i], 48).Masked(): xdp.AnyQueue,
+				netip.MustParsePrefix("3fff:d55:9::/48"):   xdp.AnyQueue,
+			})
 		}); err != nil {
 			t.Fatal(err)
 		}
-		e.ports.Publish(&Neighbours{
-			Hosts: map[netip.Addr]MAC{inside[i]: hostMAC},
-			Peers: map[netip.AddrPort]*Header{wan[1-i]: NewHeader(wanMAC[1-i], wanMAC[i], wan[i], wan[1-i])},
-		})
-		e.Worker = worker.New(worker.Options{Inside: &e.inside, Outside: &e.outside, Control: e, Wake: func() {}})
-		e.SetFrames(e.ports.Inside(), e.ports.Outside())
-		e.peer = &session.Peer{Key: dataplane.Key{1}}
-		e.peer.MoveTo(wan[1-i])
-		lanes := &session.Lanes{Key: e.peer.Key, By: [][]*session.Peer{{e.peer}}}
-		e.Publish(&worker.Tables{Routes: fib.New([]fib.Entry[*session.Lanes]{{Prefix: netip.PrefixFrom(inside[1-i], 128), Value: lanes}}), MTU: 1420})
-		k := [2][32]byte{{1}, {2}}
-		s, err := session.New(e.peer, &session.Keys{Suite: suite, Send: k[i], Receive: k[1-i], Local: uint32(10 + i), Remote: uint32(11 - i), Created: time.Second, Initiator: true})
-		if err != nil {
-			t.Fatal(err)
+		lanes := &session.Lanes{Key: dataplane.Key{1}}
+		for k := range e.ports.Queues() {
+			peer := &session.Peer{Key: lanes.Key, Lane: k, Worker: k}
+			peer.MoveTo(wan(1-i, k))
+			e.lanes = append(e.lanes, &lane{peer: peer})
+			lanes.By = append(lanes.By, []*session.Peer{peer})
 		}
-		e.Do(func() { e.Install(s, true) })
+		for k, q := range e.ports.Queues() {
+			q.Publish(&Neighbours{
+				Hosts: map[netip.Addr]MAC{inside[i]: hostMAC},
+				Peers: map[netip.AddrPort]*Header{wan(1-i, k): NewHeader(wanMAC[1-i], wanMAC[i], wan(i, k), wan(1-i, k))},
+			})
+			l := e.lanes[k]
+			l.Worker = worker.New(worker.Options{Number: k, Inside: &l.inside, Outside: &l.outside, Control: l, Wake: func() {}})
+			l.SetFrames(q.Inside(), q.Outside())
+			l.Publish(&worker.Tables{Routes: fib.New([]fib.Entry[*session.Lanes]{{Prefix: netip.PrefixFrom(inside[1-i], 128), Value: lanes}}), MTU: 1420})
+			keys := [2][32]byte{{1, byte(k)}, {2, byte(k)}}
+			local := func(end int) uint32 { return session.IndexOf(k, uint32(end+1)<<8) }
+			s, err := session.New(l.peer, &session.Keys{Suite: suite, Send: keys[i], Receive: keys[1-i], Local: local(i), Remote: local(1 - i), Created: time.Second, Initiator: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			l.Do(func() { l.Install(s, true) })
+		}
 		e.hostNS = hosts[i]
 		e.host = openWire(t, hosts[i], inside[i])
 		e.host.hop = lanMAC
@@ -137,27 +158,29 @@ func lineWith(t testing.TB, o Options, suite aead.Suite) *[2]*edge {
 	return &ends
 }
 
-// run polls until the test ends.
+// run polls until the test ends, each worker on its own.
 func (e *edge) run() {
-	e.done.Add(1)
-	go func() {
-		defer e.done.Done()
-		began := time.Now()
-		for {
-			select {
-			case <-e.stop:
-				return
-			default:
-			}
-			if busy, _ := e.Poll(time.Since(began) + time.Second); !busy {
-				fds := []unix.PollFd{}
-				for _, fd := range e.ports.Descriptors() {
-					fds = append(fds, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
+	for k, l := range e.lanes {
+		e.done.Add(1)
+		go func() {
+			defer e.done.Done()
+			began := time.Now()
+			for {
+				select {
+				case <-e.stop:
+					return
+				default:
 				}
-				unix.Poll(fds, 5)
+				if busy, _ := l.Poll(time.Since(began) + time.Second); !busy {
+					fds := []unix.PollFd{}
+					for _, fd := range e.ports.Queues()[k].Descriptors() {
+						fds = append(fds, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
+					}
+					unix.Poll(fds, 5)
+				}
 			}
-		}
-	}()
+		}()
+	}
 }
 
 func openWire(t testing.TB, n *nstest.Namespace, inside netip.Addr) *wire {
@@ -215,32 +238,59 @@ func (w *wire) heard(n int) (got [][]byte) {
 func TestAFXDPPortsConform(t *testing.T) {
 	for _, offload := range []bool{false, true} {
 		t.Run(fmt.Sprintf("checksum by NIC wanted %v", offload), func(t *testing.T) {
-			porttest.Conformance(t, func(t *testing.T) *porttest.Line {
-				ends := line(t, xdp.ModeAuto, offload)
-				for _, e := range ends {
-					e.run()
-				}
-				if testing.Verbose() {
-					t.Logf("obtained %+v", ends[0].obtained)
-				}
-				t.Cleanup(func() {
-					for i, e := range ends {
-						if n := len(e.inside.Out); n > 0 {
-							t.Errorf("end %d gave %d packets to the kernel", i, n)
-						}
-					}
-				})
-				return &porttest.Line{
-					Inside: [2]netip.Addr{ends[0].host.inside, ends[1].host.inside}, Nobody: netip.MustParseAddr("3fff:d55:9::1"), MTU: 1420,
-					Say:   func(end int, packets ...[]byte) { ends[end].host.say(t, packets...) },
-					Heard: func(end, n int) [][]byte { return ends[end].host.heard(n) },
-					Drops: func(end int) map[string]uint64 {
-						m := map[string]uint64{}
-						ends[end].Drops(m)
-						return m
-					},
-				}
-			})
+			conform(t, Options{ChecksumByNIC: offload})
 		})
 	}
+}
+
+// Three workers at each end, each with a queue of the LAN, one of the WAN, a UDP port and a
+// lane of its own, all on one UMEM: the flows are shared among them, and none comes to a
+// worker that is not its own.
+func TestSeveralQueuesConform(t *testing.T) {
+	carried := conform(t, Options{Queues: 3})
+	for k, n := range carried {
+		if n == 0 {
+			t.Errorf("of three workers %d carried nothing: %v", k, carried)
+		}
+	}
+}
+
+// conform runs the suite and returns how many bytes each worker sent.
+func conform(t *testing.T, o Options) (carried []uint64) {
+	carried = make([]uint64, max(1, o.Queues))
+	porttest.Conformance(t, func(t *testing.T) *porttest.Line {
+		ends := lineWith(t, o, aead.ChaCha20Poly1305)
+		for _, e := range ends {
+			e.run()
+		}
+		if testing.Verbose() {
+			t.Logf("obtained %+v", ends[0].obtained)
+		}
+		t.Cleanup(func() {
+			for i, e := range ends {
+				for k, l := range e.lanes {
+					carried[k] += l.peer.SentBytes.Load()
+					if n := len(l.inside.Out); n > 0 {
+						t.Errorf("end %d's worker %d gave %d packets to the kernel", i, k, n)
+					}
+				}
+				if _, _, elsewhere := e.ports.Directed(); elsewhere > 0 {
+					t.Errorf("%d frames came to end %d by another queue than their worker's", elsewhere, i)
+				}
+			}
+		})
+		return &porttest.Line{
+			Inside: [2]netip.Addr{ends[0].host.inside, ends[1].host.inside}, Nobody: netip.MustParseAddr("3fff:d55:9::1"), MTU: 1420,
+			Say:   func(end int, packets ...[]byte) { ends[end].host.say(t, packets...) },
+			Heard: func(end, n int) [][]byte { return ends[end].host.heard(n) },
+			Drops: func(end int) map[string]uint64 {
+				m := map[string]uint64{}
+				for _, l := range ends[end].lanes {
+					l.Drops(m)
+				}
+				return m
+			},
+		}
+	})
+	return carried
 }

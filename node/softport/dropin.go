@@ -49,7 +49,7 @@ func (d DropIn) Run(ctx context.Context) error {
 
 	if d.Frames != (FrameLinks{}) && os.Getenv(envTUN) == "" {
 		// Said while somebody listens: a process in the background tells nobody.
-		got, err := TryFrames(d.Frames)
+		got, err := TryFrames(d.Frames, max(1, d.Workers))
 		if err != nil {
 			return err
 		}

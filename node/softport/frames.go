@@ -11,6 +11,7 @@ import (
 
 	"dssn/dataplane/xdpport"
 	"dssn/node/kernel"
+	"dssn/xdp"
 )
 
 // Frames: AF_XDP ports beside the TUN and the socket. They carry IPv6 between the
@@ -19,7 +20,11 @@ import (
 // them but speed: while a neighbour is unknown, while the kernel's routes
 // change, on a queue without a socket, packets are carried all the same.
 //
-// They are the first worker's, on queue 0 of each link.
+// Worker k has queue k of each link. What comes by another queue than its worker's is
+// carried by the kernel and the ordinary ports: a lane's messages, told by their UDP
+// port, a stock peer's, told by the index in them, and what hosts send to a stock peer. A
+// worker without a queue has its ordinary ports, and a queue without a worker is the
+// kernel's.
 
 // FrameLinks name the links whose frames are carried; WAN empty means none.
 type FrameLinks struct {
@@ -37,12 +42,12 @@ type frameState struct {
 	kernel   *kernel.Neighbours
 
 	// The control goroutine's.
-	port   uint16
-	beyond []netip.Prefix
+	leads  map[uint16]xdp.Lead
+	beyond map[netip.Prefix]xdp.Lead
 
 	// The neighbours' goroutine's own.
 	hosts  map[netip.Addr]xdpport.MAC
-	peers  map[netip.AddrPort]way
+	peers  []map[netip.AddrPort]way // by queue
 	closed chan struct{}
 	done   chan struct{}
 }
@@ -57,10 +62,10 @@ type way struct {
 // carries what is new.
 const neighboursEvery = 500 * time.Millisecond
 
-// TryFrames takes the links' queues and gives them back, and says what was
-// obtained, or why it cannot be.
-func TryFrames(links FrameLinks) (string, error) {
-	f, err := openFrames(links)
+// TryFrames takes the links' queues for so many workers and gives them back, and says what
+// was obtained, or why it cannot be.
+func TryFrames(links FrameLinks, workers int) (string, error) {
+	f, err := openFrames(links, workers)
 	if err != nil {
 		return "", err
 	}
@@ -68,8 +73,9 @@ func TryFrames(links FrameLinks) (string, error) {
 	return f.String(), nil
 }
 
-// openFrames opens the ports in the calling thread's namespace.
-func openFrames(links FrameLinks) (f *frameState, err error) {
+// openFrames opens the ports in the calling thread's namespace, a queue for each worker
+// as far as both links have as many.
+func openFrames(links FrameLinks, workers int) (f *frameState, err error) {
 	f = &frameState{links: links, closed: make(chan struct{}), done: make(chan struct{})}
 	close(f.done) // until the goroutine runs
 	defer func() {
@@ -84,7 +90,7 @@ func openFrames(links FrameLinks) (f *frameState, err error) {
 	if links.LAN == links.WAN {
 		return f, fmt.Errorf("%s is named as LAN and as WAN: they must be two links", links.LAN)
 	}
-	o := xdpport.Options{ChecksumByNIC: true}
+	o := xdpport.Options{ChecksumByNIC: true, Queues: workers}
 	if f.wan, err = net.InterfaceByName(links.WAN); err != nil {
 		return f, fmt.Errorf("find the link %s: %w", links.WAN, err)
 	}
@@ -100,6 +106,16 @@ func openFrames(links FrameLinks) (f *frameState, err error) {
 	}
 	if len(f.wan.HardwareAddr) != 6 {
 		return f, fmt.Errorf("the link %s is no Ethernet", links.WAN)
+	}
+	for _, name := range []string{links.WAN, links.LAN} {
+		if name == "" {
+			continue
+		}
+		n, err := xdp.QueueCount(name)
+		if err != nil {
+			return f, err
+		}
+		o.Queues = min(o.Queues, max(n, 1))
 	}
 	if f.ports, err = xdpport.Open(o); err != nil {
 		return f, err
@@ -117,7 +133,11 @@ func (f *frameState) String() string {
 	if f.lan != nil {
 		links = f.links.LAN + " and " + links
 	}
-	s := fmt.Sprintf("IPv6 by AF_XDP on queue 0 of %s (%v mode, %v XDP", links, f.obtained.Mode, f.obtained.Attached)
+	queues := "queue 0"
+	if n := f.obtained.Queues; n > 1 {
+		queues = fmt.Sprintf("queues 0 to %d", n-1)
+	}
+	s := fmt.Sprintf("IPv6 by AF_XDP on %s of %s (%v mode, %v XDP", queues, links, f.obtained.Mode, f.obtained.Attached)
 	if f.obtained.ChecksumByNIC {
 		s += ", UDP checksums by the NIC"
 	}
@@ -139,26 +159,24 @@ func (f *frameState) close() {
 	}
 }
 
-// attachFrames gives the first worker its frames, before it runs.
+// attachFrames gives the workers their frames, before they run.
 func (e *Engine) attachFrames() error {
 	if e.options.Frames == (FrameLinks{}) {
 		return nil
 	}
-	f, err := openFrames(e.options.Frames)
+	f, err := openFrames(e.options.Frames, len(e.threads))
 	if err != nil {
 		return err
 	}
 	e.frames = f
-	t := e.threads[0]
-	for _, fd := range f.ports.Descriptors() {
-		if err := t.waiter.add(fd); err != nil {
-			return fmt.Errorf("prepare to wait for frames: %w", err)
+	for k, q := range f.ports.Queues() {
+		t := e.threads[k]
+		for _, fd := range q.Descriptors() {
+			if err := t.waiter.add(fd); err != nil {
+				return fmt.Errorf("prepare to wait for frames: %w", err)
+			}
 		}
-	}
-	if f.lan == nil {
-		t.worker.SetFrames(nil, f.ports.Outside())
-	} else {
-		t.worker.SetFrames(f.ports.Inside(), f.ports.Outside())
+		t.worker.SetFrames(q.Inside(), q.Outside())
 	}
 	f.done = make(chan struct{})
 	go f.follow(e)
@@ -172,21 +190,34 @@ func (e *Engine) directFrames() {
 	if f == nil {
 		return
 	}
-	var beyond []netip.Prefix
+	leads := map[uint16]xdp.Lead{e.port: xdp.OnQueue(0)}
+	if len(e.threads) > 1 {
+		leads[e.port] = xdp.ByIndex // session.IndexOf
+	}
+	for k, t := range e.threads[1:] {
+		if t.socket != nil {
+			leads[t.socket.port] = xdp.OnQueue(k + 1)
+		}
+	}
+	beyond := map[netip.Prefix]xdp.Lead{}
 	for _, k := range e.order {
-		for _, a := range e.peers[k].Allowed {
+		p, lead := e.peers[k], xdp.AnyQueue
+		if !e.everywhere(p.Lanes) {
+			lead = xdp.OnQueue(p.lanes[0].Worker)
+		}
+		for _, a := range p.Allowed {
 			// The default route has the host's own addresses in it, and all it could
 			// be asked at.
 			if a.Addr().Is6() && !a.Addr().Is4In6() && a.Bits() > 0 {
-				beyond = append(beyond, a.Masked())
+				beyond[a.Masked()] = lead
 			}
 		}
 	}
-	if f.port == e.port && slices.Equal(beyond, f.beyond) {
+	if maps.Equal(leads, f.leads) && maps.Equal(beyond, f.beyond) {
 		return
 	}
-	f.port, f.beyond = e.port, beyond
-	if err := f.ports.Direct(e.port, beyond); err != nil {
+	f.leads, f.beyond = leads, beyond
+	if err := f.ports.Direct(leads, beyond); err != nil {
 		e.log.Error("frames are left to the kernel", "error", err)
 	}
 }
@@ -202,28 +233,29 @@ func (f *frameState) follow(e *Engine) {
 			return
 		case <-ticker.C:
 		}
-		var endpoints []netip.AddrPort
-		var port uint16
+		endpoints := make([]map[netip.AddrPort]uint16, len(f.ports.Queues())) // of each queue's lanes, and our port
 		if !e.control.do(func() {
-			port = e.port
+			for w := range endpoints {
+				endpoints[w] = map[netip.AddrPort]uint16{}
+			}
 			for _, k := range e.order {
 				for _, l := range e.peers[k].lanes {
-					if l.Worker == 0 {
-						endpoints = append(endpoints, l.Where())
+					if l.Worker < len(endpoints) {
+						endpoints[l.Worker][l.Where()] = e.portOf(l)
 					}
 				}
 			}
 		}) {
 			return
 		}
-		if err := f.look(endpoints, port); err != nil {
+		if err := f.look(endpoints); err != nil {
 			e.log.Warn("neighbours of the AF_XDP ports are not known", "error", err)
 		}
 	}
 }
 
 // look asks the kernel and publishes what has changed.
-func (f *frameState) look(endpoints []netip.AddrPort, port uint16) error {
+func (f *frameState) look(endpoints []map[netip.AddrPort]uint16) error {
 	hosts := map[netip.Addr]xdpport.MAC{}
 	if f.lan != nil {
 		on, err := f.on(f.lan.Index)
@@ -240,29 +272,34 @@ func (f *frameState) look(endpoints []netip.AddrPort, port uint16) error {
 	if err != nil {
 		return err
 	}
-	peers := map[netip.AddrPort]way{}
-	for _, to := range endpoints {
-		a := to.Addr()
-		if !a.Is6() || a.Is4In6() || a.IsLinkLocalUnicast() || !to.IsValid() {
-			continue
-		}
-		w, err := f.kernel.To(a)
-		if err != nil || w.Ifindex != f.wan.Index || !w.Source.IsValid() {
-			continue // the ordinary way finds it, or says why not
-		}
-		if mac, known := on[w.Via]; known {
-			peers[to] = way{mac, netip.AddrPortFrom(w.Source, port)}
+	peers := make([]map[netip.AddrPort]way, len(endpoints))
+	for q := range peers {
+		peers[q] = map[netip.AddrPort]way{}
+		for to, port := range endpoints[q] {
+			a := to.Addr()
+			if !a.Is6() || a.Is4In6() || a.IsLinkLocalUnicast() || !to.IsValid() {
+				continue
+			}
+			w, err := f.kernel.To(a)
+			if err != nil || w.Ifindex != f.wan.Index || !w.Source.IsValid() {
+				continue // the ordinary way finds it, or says why not
+			}
+			if mac, known := on[w.Via]; known {
+				peers[q][to] = way{mac, netip.AddrPortFrom(w.Source, port)}
+			}
 		}
 	}
-	if maps.Equal(hosts, f.hosts) && maps.Equal(peers, f.peers) {
+	if maps.Equal(hosts, f.hosts) && slices.EqualFunc(peers, f.peers, maps.Equal) {
 		return nil
 	}
 	f.hosts, f.peers = hosts, peers
-	n := &xdpport.Neighbours{Hosts: hosts, Peers: make(map[netip.AddrPort]*xdpport.Header, len(peers))}
-	for to, w := range peers {
-		n.Peers[to] = xdpport.NewHeader(w.to, xdpport.MAC(f.wan.HardwareAddr), w.local, to)
+	for i, q := range f.ports.Queues() {
+		n := &xdpport.Neighbours{Hosts: hosts, Peers: make(map[netip.AddrPort]*xdpport.Header, len(peers[i]))}
+		for to, w := range peers[i] {
+			n.Peers[to] = xdpport.NewHeader(w.to, xdpport.MAC(f.wan.HardwareAddr), w.local, to)
+		}
+		q.Publish(n)
 	}
-	f.ports.Publish(n)
 	return nil
 }
 

@@ -9,7 +9,7 @@ import (
 // waiter lets one thread sleep until a port has something or somebody calls.
 type waiter struct {
 	epoll, event int
-	events       [4]unix.EpollEvent
+	events       [8]unix.EpollEvent
 	drain        [8]byte
 }
 

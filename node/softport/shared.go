@@ -119,6 +119,14 @@ func (p *twin) Send(out []worker.Datagrams) (int, error) {
 	return p.own.Send(out[:n])
 }
 
+// portOf is the port that a lane's messages come to and leave from.
+func (e *Engine) portOf(l *lane) uint16 {
+	if l.Shared {
+		return e.port
+	}
+	return e.threads[l.Worker].socket.port
+}
+
 // ownPorts is how many UDP ports the engine hears.
 func (e *Engine) ownPorts() (n int) {
 	for _, t := range e.threads {

@@ -147,11 +147,24 @@ func (n *Netns) Ifindex(t testing.TB, name string) (index int) {
 // duplicate-address detection.
 func Veth(t testing.TB, a *Netns, nameA string, b *Netns, nameB string, options ...string) {
 	t.Helper()
+	veth(t, a, nameA, b, nameB, options, nil)
+}
+
+// VethQueues is Veth with so many queues at both ends: what leaves one end by a queue
+// arrives at the other by the queue of that number.
+func VethQueues(t testing.TB, a *Netns, nameA string, b *Netns, nameB string, queues int) {
+	t.Helper()
+	n := []string{"numtxqueues", fmt.Sprint(queues), "numrxqueues", fmt.Sprint(queues)}
+	veth(t, a, nameA, b, nameB, n, n)
+}
+
+func veth(t testing.TB, a *Netns, nameA string, b *Netns, nameB string, options, far []string) {
+	t.Helper()
 	// The other end is named by a descriptor that the child process inherits:
 	// there is no name in /run/netns to leave behind.
 	b2 := fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), b.file.Fd())
 	args := append([]string{"link", "add", nameA}, options...)
-	args = append(args, "type", "veth", "peer", "name", nameB)
+	args = append(append(args, "type", "veth", "peer", "name", nameB), far...)
 	a.IP(t, args...)
 	a.IP(t, "link", "set", nameB, "netns", b2)
 	a.IP(t, "link", "set", nameA, "up")
