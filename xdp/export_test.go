@@ -26,9 +26,13 @@ func (t *Transit) Run(frame []byte, metadata int, out []byte) (action uint32, le
 
 // LetIn is Attach without attaching.
 func (t *Transit) LetIn(o IngressOptions) error {
-	in := bpf.TransitTransitIngress{Mac: o.MAC, Vlan: bigEndian16(o.VLAN)}
-	return t.objects.Ingress.Put(uint32(o.Ifindex), &in)
+	return t.letIn(o)
 }
 
 // TransitSpec is the program as generated.
 func TransitSpec() (*ebpf.CollectionSpec, error) { return bpf.LoadTransit() }
+
+// What policers lend ahead, and to how many.
+const LeaseBytes = leaseBytes
+
+func PossibleCPUs() int { return possibleCPUs() }

@@ -1,9 +1,11 @@
 package xdp
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/bits"
+	"net/netip"
 
 	"dssn/xdp/bpf"
 )
@@ -21,6 +23,16 @@ type TransitMeter struct {
 	BitsPerSecond uint64
 	BurstBytes    uint64
 	Excess        TransitExcess
+	// Source, if valid, is the address of the edge that the tag belongs to, of which
+	// the first 64 bits count. Packets with the tag from elsewhere are counted
+	// (TransitUsage.Foreign) and forwarded unmetered: they take nothing from its rate.
+	Source netip.Addr
+	// OverheadBytes of each packet are not policed: headers that the edge adds to
+	// what it polices itself.
+	OverheadBytes uint16
+	// Owner says whose the tag is, to whoever adopts the transit: with another owner a
+	// meter begins anew. It is not looked at otherwise.
+	Owner uint64
 }
 
 // TransitExcess says what becomes of packets above a meter's rate.
@@ -53,6 +65,7 @@ func TrafficClass(class uint8) uint8 {
 type TransitUsage struct {
 	Packets, Bytes         uint64 // all
 	OverPackets, OverBytes uint64 // those above the rate
+	Foreign                uint64 // packets with the tag that were not its owner's, not in the above
 }
 
 type meterKey struct {
@@ -63,9 +76,15 @@ type meterKey struct {
 func (k meterKey) index() uint32 { return k.tag*transitClasses + uint32(k.class) }
 
 type meterValues struct {
-	cost, burst uint64
-	action      TransitExcess
+	cost, burst, source, owner uint64
+	lease                      uint32
+	overhead                   uint16
+	action                     TransitExcess
 }
+
+// leaseBytes are what a CPU draws from a policer ahead, so that the clock and the shared
+// word are touched once in a dozen packets.
+const leaseBytes = 16 << 10
 
 // values turns rate and burst into the program's ticks of 1/64 ns.
 func (m TransitMeter) values() meterValues {
@@ -77,12 +96,28 @@ func (m TransitMeter) values() meterValues {
 	hi, lo := bits.Mul64(ticksPerSecond*8, 1<<20)
 	cost, _ := bits.Div64(hi, lo, rate)
 	burst := min(max(m.BurstBytes, minimumBurst), maximumBurst)
+	// What CPUs have drawn ahead is part of the burst, so that no interval has more. A
+	// burst of which that were more than a sixteenth is not lent from.
+	lease := uint32(0)
+	if ahead := leaseBytes * uint64(possibleCPUs()); ahead <= burst/16 {
+		lease, burst = leaseBytes, burst-ahead
+	}
 	hi, lo = bits.Mul64(burst, cost)
 	ticks := uint64(1 << 62)
 	if hi < 1<<18 {
 		ticks = min(ticks, hi<<44|lo>>20)
 	}
-	return meterValues{cost: max(cost, 1), burst: ticks, action: m.Excess}
+	v := meterValues{cost: max(cost, 1), burst: ticks, owner: m.Owner, lease: lease, overhead: m.OverheadBytes, action: m.Excess}
+	if m.Source.IsValid() {
+		v.source = firstHalf(m.Source)
+	}
+	return v
+}
+
+// firstHalf is an address's first 64 bits as the program reads them.
+func firstHalf(a netip.Addr) uint64 {
+	b := a.As16()
+	return binary.NativeEndian.Uint64(b[:])
 }
 
 // SetMeters sets all meters at once; those not named end. A meter that stays as it
@@ -101,8 +136,8 @@ func (t *Transit) SetMeters(meters []TransitMeter) error {
 	var errs []error
 	for k, v := range want {
 		if t.meters[k] != v {
-			_, known := t.meters[k]
-			errs = append(errs, t.putMeter(k, v, known))
+			old, known := t.meters[k]
+			errs = append(errs, t.putMeter(k, v, known && old.owner == v.owner))
 		}
 	}
 	for k := range t.meters {
@@ -122,7 +157,7 @@ func (t *Transit) putMeter(k meterKey, v meterValues, known bool) error {
 			return fmt.Errorf("clearing the counts of tag %d: %w", k.tag, err)
 		}
 	}
-	m := bpf.TransitTransitMeter{Cost: v.cost, Burst: v.burst, Action: uint32(v.action), Remark: trafficClassLE}
+	m := bpf.TransitTransitMeter{Cost: v.cost, Burst: v.burst, Source: v.source, Owner: v.owner, Lease: v.lease, Overhead: v.overhead, Action: uint8(v.action), Remark: trafficClassLE}
 	if err := t.objects.Meters.Put(k.index(), &m); err != nil {
 		return fmt.Errorf("setting the meter of tag %d: %w", k.tag, err)
 	}
@@ -135,7 +170,7 @@ func (t *Transit) recallMeters() error {
 	it := t.objects.Meters.Iterate()
 	for it.Next(&index, &m) {
 		if m.Cost != 0 {
-			t.meters[meterKey{index / transitClasses, uint8(index % transitClasses)}] = meterValues{m.Cost, m.Burst, TransitExcess(m.Action)}
+			t.meters[meterKey{index / transitClasses, uint8(index % transitClasses)}] = meterValues{m.Cost, m.Burst, m.Source, m.Owner, m.Lease, m.Overhead, TransitExcess(m.Action)}
 		}
 	}
 	if err := it.Err(); err != nil {
@@ -155,6 +190,7 @@ func (t *Transit) Usage(tag uint32, class uint8) (u TransitUsage, err error) {
 		u.Bytes += v.Bytes
 		u.OverPackets += v.OverPackets
 		u.OverBytes += v.OverBytes
+		u.Foreign += v.Foreign
 	}
 	return u, nil
 }

@@ -35,8 +35,11 @@ const (
 	tagDrop, tagRemark, tagCount, tagAbsent = 10, 11, 12, 13
 )
 
+// accessSource is the terminal behind the tagged interface.
+var accessSource = netip.MustParseAddr("5f00:d55:1::")
+
 // world makes a transit in a namespace, judging frames that arrive untagged or,
-// with vlan, tagged.
+// with vlan, tagged and from a terminal.
 func world(t testing.TB, n *xdptest.Netns, vlan uint16) *xdp.Transit {
 	t.Helper()
 	var tr *xdp.Transit
@@ -71,7 +74,11 @@ func world(t testing.TB, n *xdptest.Netns, vlan uint16) *xdp.Transit {
 		}); err != nil {
 			return err
 		}
-		return tr.LetIn(xdp.IngressOptions{Ifindex: 1, MAC: ourMAC, VLAN: vlan})
+		in := xdp.IngressOptions{Ifindex: 1, MAC: ourMAC, VLAN: vlan}
+		if vlan != 0 {
+			in.Source = accessSource
+		}
+		return tr.LetIn(in)
 	})
 	n.IP(t, "link", "del", "gone0")
 	return tr
@@ -186,6 +193,8 @@ func oracle(frame []byte, vlan uint16) (verdict string, out []byte) {
 		return "dropped_truncated", nil
 	case src.IsMulticast(), src.IsUnspecified(), src == netip.IPv6Loopback(), src.IsLinkLocalUnicast():
 		return "dropped_source", nil
+	case vlan != 0 && netip.PrefixFrom(src, 64).Masked() != netip.PrefixFrom(accessSource, 64):
+		return "dropped_spoofed", nil
 	}
 	sids := dst.As16()
 	at := func(i int) uint16 { return binary.BigEndian.Uint16(sids[4+2*i:]) }
@@ -287,6 +296,7 @@ var vectors = map[string]frameSpec{
 	"dropped_truncated":   {claim: 41},
 	"dropped_version":     {version: 4},
 	"dropped_source":      {src: "fe80::1"},
+	"dropped_spoofed":     {src: "5f00:d55:9::1"},
 	"dropped_loop":        {dst: "5f00:d55:2:2:3::"},
 	"dropped_links_down":  {dst: "5f00:d55:2:6::"},
 	"dropped_no_port":     {dst: "5f00:d55:2:7::"},
@@ -325,6 +335,10 @@ func TestEveryVerdictHasItsVectorAndItsCounter(t *testing.T) {
 					return err
 				})
 				t.Cleanup(func() { tr.Close() })
+			case "dropped_spoofed":
+				if err := tr.LetIn(xdp.IngressOptions{Ifindex: 1, MAC: ourMAC, Source: accessSource}); err != nil {
+					t.Fatal(err)
+				}
 			case "dropped_policed":
 				// The bucket's 9216 bytes first.
 				for range 9216/80 + 1 {

@@ -177,7 +177,10 @@ type IngressOptions struct {
 	Ifindex int
 	MAC     MAC    // frames to other stations are the kernel's
 	VLAN    uint16 // the one tag that frames carry; 0: none
-	Attach  AttachMode
+	// Source, if valid, is the only node whose packets may come in here, by the first
+	// 64 bits of its address: a terminal's, on its access link.
+	Source netip.Addr
+	Attach AttachMode
 }
 
 // Attach lets carriers in on an interface, and puts the program there, in place of
@@ -189,9 +192,8 @@ func (t *Transit) Attach(o IngressOptions) (AttachMode, error) {
 	if o.MAC == (MAC{}) {
 		return 0, fmt.Errorf("letting carriers in on interface %d: its own address must be given", o.Ifindex)
 	}
-	in := bpf.TransitTransitIngress{Mac: o.MAC, Vlan: bigEndian16(o.VLAN)}
-	if err := t.objects.Ingress.Put(uint32(o.Ifindex), &in); err != nil {
-		return 0, fmt.Errorf("letting carriers in on interface %d (indices up to %d are possible): %w", o.Ifindex, t.objects.Ingress.MaxEntries()-1, err)
+	if err := t.letIn(o); err != nil {
+		return 0, err
 	}
 	if l := t.links[o.Ifindex]; l != nil {
 		if err := l.Update(t.objects.Transit); err != nil {
@@ -210,6 +212,18 @@ func (t *Transit) Attach(o IngressOptions) (AttachMode, error) {
 	}
 	t.links[o.Ifindex], t.modes[o.Ifindex] = l, mode
 	return mode, nil
+}
+
+// letIn writes an interface's entry: no more is needed where the program is already.
+func (t *Transit) letIn(o IngressOptions) error {
+	in := bpf.TransitTransitIngress{Mac: o.MAC, Vlan: bigEndian16(o.VLAN)}
+	if o.Source.IsValid() {
+		in.Source = firstHalf(o.Source)
+	}
+	if err := t.objects.Ingress.Put(uint32(o.Ifindex), &in); err != nil {
+		return fmt.Errorf("letting carriers in on interface %d (indices up to %d are possible): %w", o.Ifindex, t.objects.Ingress.MaxEntries()-1, err)
+	}
+	return nil
 }
 
 // Attached lists the interfaces on which the program is, by this process or the one

@@ -323,9 +323,14 @@ func TestAnAdoptedTransitKnowsItsTables(t *testing.T) {
 
 func TestThePolicerPassesItsRate(t *testing.T) {
 	need.Root(t)
+	t.Run("packet by packet", func(t *testing.T) { policerPassesItsRate(t, 100_000) })
+	t.Run("with leases", func(t *testing.T) { policerPassesItsRate(t, 16*xdp.LeaseBytes*uint64(xdp.PossibleCPUs())) })
+}
+
+func policerPassesItsRate(t *testing.T, burst uint64) {
 	l := newLine(t)
 	tr := l.transit(t, lab)
-	const rate, burst, size = 200e6, 100_000, 1040
+	const rate, size = 200e6, 1040
 	spec := frameSpec{flow: 77, class: 46 << 2, next: 17, payload: make([]byte, size-40)}
 	if err := tr.SetMeters([]xdp.TransitMeter{{Tag: 77, Class: 3, BitsPerSecond: rate, BurstBytes: burst}}); err != nil {
 		t.Fatal(err)
@@ -340,7 +345,7 @@ func TestThePolicerPassesItsRate(t *testing.T) {
 		t.Fatal(err)
 	}
 	passed := float64(u.Bytes - u.OverBytes)
-	allowed := rate/8*took.Seconds() + burst
+	allowed := rate/8*took.Seconds() + float64(burst)
 	// The generator sends in turns, so that the bucket is never full for long when
 	// the machine is busy elsewhere: below is possible, above is not.
 	if passed > allowed*1.001 {

@@ -19,7 +19,7 @@ var verdictNames = [Verdicts]string{
 	"forwarded_shifted", "forwarded_plain", "forwarded_repaired", "to_socket",
 	"kernel_not_ipv6", "kernel_no_ingress", "kernel_other_host", "kernel_other_vlan", "kernel_vlan_stacked",
 	"kernel_not_carrier", "kernel_local", "kernel_hop_by_hop", "kernel_hop_limit", "kernel_too_big", "kernel_no_route",
-	"dropped_truncated", "dropped_version", "dropped_source", "dropped_loop", "dropped_links_down",
+	"dropped_truncated", "dropped_version", "dropped_source", "dropped_spoofed", "dropped_loop", "dropped_links_down",
 	"dropped_policed", "dropped_no_port", "dropped_no_headroom",
 }
 

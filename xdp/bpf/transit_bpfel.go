@@ -24,18 +24,24 @@ type TransitTransitAdjacency struct {
 }
 
 type TransitTransitIngress struct {
-	_    structs.HostLayout
-	Mac  [6]uint8
-	Vlan uint16
+	_      structs.HostLayout
+	Mac    [6]uint8
+	Vlan   uint16
+	Source uint64
 }
 
 type TransitTransitMeter struct {
-	_      structs.HostLayout
-	FullAt uint64
-	Cost   uint64
-	Burst  uint64
-	Action uint32
-	Remark uint32
+	_        structs.HostLayout
+	FullAt   uint64
+	Cost     uint64
+	Burst    uint64
+	Source   uint64
+	Owner    uint64
+	Lease    uint32
+	Overhead uint16
+	Action   uint8
+	Remark   uint8
+	Reserved uint64
 }
 
 type TransitTransitTally struct {
@@ -50,6 +56,8 @@ type TransitTransitUsage struct {
 	Bytes       uint64
 	OverPackets uint64
 	OverBytes   uint64
+	Foreign     uint64
+	Left        uint64
 }
 
 type TransitVerdict uint32
@@ -73,12 +81,13 @@ const (
 	TransitVerdictDROPPED_TRUNCATED   TransitVerdict = 15
 	TransitVerdictDROPPED_VERSION     TransitVerdict = 16
 	TransitVerdictDROPPED_SOURCE      TransitVerdict = 17
-	TransitVerdictDROPPED_LOOP        TransitVerdict = 18
-	TransitVerdictDROPPED_LINKS_DOWN  TransitVerdict = 19
-	TransitVerdictDROPPED_POLICED     TransitVerdict = 20
-	TransitVerdictDROPPED_NO_PORT     TransitVerdict = 21
-	TransitVerdictDROPPED_NO_HEADROOM TransitVerdict = 22
-	TransitVerdictVERDICTS            TransitVerdict = 23
+	TransitVerdictDROPPED_SPOOFED     TransitVerdict = 18
+	TransitVerdictDROPPED_LOOP        TransitVerdict = 19
+	TransitVerdictDROPPED_LINKS_DOWN  TransitVerdict = 20
+	TransitVerdictDROPPED_POLICED     TransitVerdict = 21
+	TransitVerdictDROPPED_NO_PORT     TransitVerdict = 22
+	TransitVerdictDROPPED_NO_HEADROOM TransitVerdict = 23
+	TransitVerdictVERDICTS            TransitVerdict = 24
 )
 
 // Names of all BPF objects in the ELF.
