@@ -52,6 +52,9 @@ func (t *Tables) Check() error {
 		case len(m.Parts) > MaxParts:
 			return fmt.Errorf("check tables %d: the meter of %v has %d parts, more than %d", t.Generation, m.Reservation, len(m.Parts), MaxParts)
 		}
+		if m.Mark>>28 != 0 {
+			return fmt.Errorf("check tables %d: the mark %#x of %v is longer than a traffic class and a flow label", t.Generation, uint32(m.Mark), m.Reservation)
+		}
 		var sum dssn.Bandwidth
 		for _, p := range m.Parts {
 			sum += p

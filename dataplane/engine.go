@@ -86,7 +86,24 @@ type Meter struct {
 	// to Parts[i], with as large a part of Burst. So traffic that travels by
 	// several paths is held on each to what that path has for it.
 	Parts []dssn.Bandwidth
+	// Mark is written into the outer headers of what this meter sends, so that the
+	// nodes on the way know it.
+	Mark Mark
 }
+
+// Mark is what outer IPv6 headers say of a packet: the traffic class in bits 20 to 27
+// and the flow label in bits 0 to 19, as they stand in the header's first word. Zero
+// leaves both to the host.
+type Mark uint32
+
+// NewMark makes a mark of a traffic class and a flow label of at most 20 bits.
+func NewMark(class uint8, label uint32) Mark { return Mark(class)<<20 | Mark(label&(1<<20-1)) }
+
+// Class returns the traffic class.
+func (m Mark) Class() uint8 { return uint8(m >> 20) }
+
+// Label returns the flow label.
+func (m Mark) Label() uint32 { return uint32(m & (1<<20 - 1)) }
 
 // MaxParts bounds a meter's Parts.
 const MaxParts = 4

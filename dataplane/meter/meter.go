@@ -38,6 +38,8 @@ type Meter struct {
 	// Rate and Burst are this generation's, for people to see.
 	Rate  dssn.Bandwidth
 	Burst dssn.ByteCount
+	// Mark is for the outer headers of what it sends.
+	Mark dataplane.Mark
 
 	from, to netip.Prefix
 }
@@ -132,7 +134,7 @@ func (r *Registry) Compile(now time.Duration, meters []dataplane.Meter) *Set {
 	own := make(map[netip.Prefix][]*Meter)
 	kept := make(map[meterKey]*tokens, len(meters))
 	for _, m := range meters {
-		compiled := &Meter{Rate: m.Rate, Burst: m.Burst, from: m.From.Masked(), to: m.To.Masked()}
+		compiled := &Meter{Rate: m.Rate, Burst: m.Burst, Mark: m.Mark, from: m.From.Masked(), to: m.To.Masked()}
 		parts := m.Parts
 		if len(parts) == 0 {
 			parts = []dssn.Bandwidth{m.Rate}

@@ -91,7 +91,7 @@ func (p *Frames) Send(out []*worker.Frame) (sent int) {
 			p.Refuse--
 		} else {
 			sent++
-			p.Out = append(p.Out, Datagram{bytes.Clone(f.Bytes()[linkLen:]), f.Peer})
+			p.Out = append(p.Out, Datagram{bytes.Clone(f.Bytes()[linkLen:]), f.Peer, 0})
 		}
 		p.Drop(f)
 	}

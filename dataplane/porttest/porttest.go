@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/netip"
 
+	"dssn/dataplane"
 	"dssn/dataplane/packet"
 	"dssn/dataplane/worker"
 )
@@ -81,6 +82,7 @@ func CutUp(x Packet) (all [][]byte) {
 type Datagram struct {
 	Data []byte
 	Peer netip.AddrPort
+	Mark dataplane.Mark // as sent
 }
 
 // Outside is an outside port: In is what it will give, Out what it took.
@@ -137,7 +139,7 @@ func (p *Outside) Send(out []worker.Datagrams) (int, error) {
 			if d.Segment > 0 {
 				size = min(d.Segment, size)
 			}
-			p.Out = append(p.Out, Datagram{bytes.Clone(b[:size]), d.Peer})
+			p.Out = append(p.Out, Datagram{bytes.Clone(b[:size]), d.Peer, d.Mark})
 			b = b[size:]
 		}
 	}

@@ -17,6 +17,12 @@ type Lanes struct {
 	By  [][]*Peer // by the number of the worker that owns them
 }
 
+// Waiting is a packet without a session, and what its outer headers shall say.
+type Waiting struct {
+	Packet []byte
+	Mark   dataplane.Mark
+}
+
 // Peer is the other side of a tunnel by one lane, as a worker sees it. The worker
 // owns it; others read the atomic fields.
 type Peer struct {
@@ -39,7 +45,7 @@ type Peer struct {
 	// Current is the session that seals; nil while there is none.
 	Current *Session
 	// Waiting are packets for a session that is not there yet, oldest first.
-	Waiting [][]byte
+	Waiting []Waiting
 	// AskedAt is when a session was last asked for.
 	AskedAt time.Duration
 	Asked   bool

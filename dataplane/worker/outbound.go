@@ -70,6 +70,7 @@ func (w *Worker) enter(t *Tables, p []byte, o packet.Offload, frame *Frame) {
 	w.clamp(t, &peer.Path, p, o.NeedsChecksum)
 	var share *meter.Share
 	if f.meter != nil {
+		w.mark = f.meter.Mark
 		share = f.meter.Share(w.number, peer.Part)
 		if share.Fill(w.now, c.Total()) {
 			w.holding = append(w.holding, share)
@@ -97,6 +98,7 @@ func (w *Worker) enter(t *Tables, p []byte, o packet.Offload, frame *Frame) {
 		}
 		c.Write(w.place(s, n), i)
 	}
+	w.mark = 0
 	if share != nil {
 		share.Settle()
 		k := share.Counter
@@ -147,7 +149,7 @@ func (w *Worker) placePadded(s *session.Session, n, padded int) []byte {
 	}
 	m := w.out[w.end : w.end+size : w.end+size]
 	w.prepare(m, s, n, padded)
-	w.sealed = append(w.sealed, outgoing{off: w.end, len: size, session: s, data: n > 0})
+	w.sealed = append(w.sealed, outgoing{off: w.end, len: size, session: s, data: n > 0, mark: w.mark})
 	w.end += size
 	return m[session.HeaderLen : session.HeaderLen+n]
 }
@@ -184,7 +186,7 @@ func (w *Worker) flush() {
 	w.seals, w.sealed, w.end = w.seals[:0], w.sealed[:0], 0
 }
 
-// group joins neighbours of one peer and one size into Datagrams; the last of
+// group joins neighbours of one peer, one mark and one size into Datagrams; the last of
 // each may be shorter.
 func (w *Worker) group() {
 	w.sends = w.sends[:0]
@@ -195,7 +197,7 @@ func (w *Worker) group() {
 		j := i + 1
 		for j < len(w.sealed) && j-i < maxSegments {
 			next := &w.sealed[j]
-			if next.session.Peer != p || next.len > first.len || end-first.off+next.len > maxDatagrams {
+			if next.session.Peer != p || next.mark != first.mark || next.len > first.len || end-first.off+next.len > maxDatagrams {
 				break
 			}
 			end += next.len
@@ -209,7 +211,7 @@ func (w *Worker) group() {
 		case !p.Endpoint.IsValid():
 			w.drops.add(dropNoEndpoint, j-i)
 		default:
-			w.sends = append(w.sends, Datagrams{Buf: w.out[first.off:end], Segment: first.len, Peer: p.Endpoint, Local: p.Source, Shared: p.Shared})
+			w.sends = append(w.sends, Datagrams{Buf: w.out[first.off:end], Segment: first.len, Peer: p.Endpoint, Local: p.Source, Shared: p.Shared, Mark: first.mark})
 			p.Activity.Sent(w.now, data)
 			p.SentBytes.Add(uint64(end - first.off))
 		}

@@ -3,6 +3,7 @@ package worker
 import (
 	"net/netip"
 
+	"dssn/dataplane"
 	"dssn/dataplane/packet"
 )
 
@@ -42,6 +43,9 @@ type Datagrams struct {
 	// Shared says that they came to or are to leave from the port that all workers
 	// of an engine share, not the worker's own. Ports that know one only ignore it.
 	Shared bool
+	// Mark is for the outer headers of what is sent, as far as the port can write
+	// it; Receive leaves it alone.
+	Mark dataplane.Mark
 }
 
 // Count returns how many datagrams there are.

@@ -74,8 +74,10 @@ func (w *Worker) Send(d Datagrams) {
 func (w *Worker) release(p *session.Peer) {
 	w.flush()
 	for _, b := range p.Waiting {
-		copy(w.place(p.Current, len(b)), b)
+		w.mark = b.Mark
+		copy(w.place(p.Current, len(b.Packet)), b.Packet)
 	}
+	w.mark = 0
 	w.waiting -= len(p.Waiting)
 	p.Waiting = nil
 	w.flush()
@@ -97,7 +99,7 @@ func (w *Worker) wait(p *session.Peer, segment int) {
 	}
 	b := make([]byte, w.cut.Len(segment))
 	w.cut.Write(b, segment)
-	p.Waiting = append(p.Waiting, b)
+	p.Waiting = append(p.Waiting, session.Waiting{Packet: b, Mark: w.mark})
 	w.waiting++
 }
 

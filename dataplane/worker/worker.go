@@ -19,6 +19,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"dssn/dataplane"
 	"dssn/dataplane/aead"
 	"dssn/dataplane/meter"
 	"dssn/dataplane/packet"
@@ -81,7 +82,8 @@ type Worker struct {
 	seals   []aead.Job
 	sends   []Datagrams
 	outFlow flow
-	waiting int // packets in all peers' Waiting
+	mark    dataplane.Mark // of what is being placed; zero between packets
+	waiting int            // packets in all peers' Waiting
 
 	// Packet Too Big towards the inside.
 	tellAt time.Duration // not before
@@ -114,6 +116,7 @@ type outgoing struct {
 	off, len int // of the message
 	session  *session.Session
 	data     bool // not a keepalive
+	mark     dataplane.Mark
 }
 
 // incoming is a transport message whose job is in opens.

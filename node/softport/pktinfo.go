@@ -6,17 +6,19 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"dssn/dataplane"
 )
 
 // What travels beside a datagram: the size of the segments it was joined from or
-// is to be cut into, and which of this host's addresses it came to or is to come
-// from. A host with several addresses in one network must answer from the one
+// is to be cut into, which of this host's addresses it came to or is to come from,
+// and its mark. A host with several addresses in one network must answer from the one
 // it was asked at, or the other side's firewall does not know the answer.
 
-// controlBuf holds both, aligned as the kernel wants it.
+// controlBuf holds all of it, aligned as the kernel wants it.
 type controlBuf struct {
 	header unix.Cmsghdr
-	data   [2*unix.SizeofCmsghdr + 40]byte
+	data   [4*unix.SizeofCmsghdr + 56]byte
 }
 
 func (c *controlBuf) bytes() []byte {
@@ -63,8 +65,8 @@ func (c *controlBuf) parse(length int) (segment int, local netip.Addr) {
 }
 
 // put writes what a send needs and returns how many bytes that are: nothing for
-// a segment of zero and no local address.
-func (c *controlBuf) put(segment int, local netip.Addr, v4 bool) int {
+// a segment of zero, no local address and no mark. Marks are of IPv6 alone.
+func (c *controlBuf) put(segment int, local netip.Addr, mark dataplane.Mark, v4 bool) int {
 	b, at := c.bytes(), 0
 	add := func(level, kind int32, size int) []byte {
 		h := (*unix.Cmsghdr)(unsafe.Pointer(&b[at]))
@@ -76,6 +78,11 @@ func (c *controlBuf) put(segment int, local netip.Addr, v4 bool) int {
 	}
 	if segment > 0 {
 		binary.NativeEndian.PutUint16(add(unix.SOL_UDP, udpGSO, 2), uint16(segment))
+	}
+	if mark != 0 && !v4 {
+		// The kernel takes the label from one message and the class from another.
+		binary.BigEndian.PutUint32(add(unix.IPPROTO_IPV6, ipv6FlowInfo, 4), mark.Label())
+		binary.NativeEndian.PutUint32(add(unix.IPPROTO_IPV6, unix.IPV6_TCLASS, 4), uint32(mark.Class()))
 	}
 	switch {
 	case !local.IsValid():
@@ -91,6 +98,34 @@ func (c *controlBuf) put(segment int, local netip.Addr, v4 bool) int {
 		binary.NativeEndian.PutUint32(data[16:], scope(local))
 	}
 	return at
+}
+
+// ipv6FlowInfo is IPV6_FLOWINFO of linux/in6.h.
+const ipv6FlowInfo = 11
+
+// mark is what of a mark can be written: nothing once it was refused.
+func (s *socket) mark(m dataplane.Mark) dataplane.Mark {
+	if m != 0 && s.unmarked.Load() {
+		return 0
+	}
+	return m
+}
+
+// unmark gives up marks, and reports whether it is worth trying without. Call remark
+// if that was not the reason.
+func (s *socket) unmark(errno unix.Errno, m dataplane.Mark) bool {
+	if errno != unix.EINVAL || s.mark(m) == 0 {
+		return false
+	}
+	s.unmarked.Store(true)
+	return true
+}
+
+// remark takes back unmark where a send without marks failed alike.
+func (s *socket) remark(errno error) {
+	if errno == unix.EINVAL {
+		s.unmarked.Store(false)
+	}
 }
 
 // source is the address that d is to leave from, invalid if that address was

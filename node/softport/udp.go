@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"dssn/dataplane"
 	"dssn/dataplane/worker"
 )
 
@@ -25,6 +26,9 @@ type socket struct {
 	gro  bool
 	v4   bool       // no IPv6 on this host
 	gone netip.Addr // was ours, until the kernel said otherwise
+	// unmarked is set for good when the kernel refuses marks: flow labels that some
+	// program of this namespace has leased for itself alone.
+	unmarked atomic.Bool
 
 	standing standing
 	clock    func() time.Duration
@@ -118,10 +122,10 @@ func (b *batch) prepare() {
 }
 
 // beside writes what goes beside message i.
-func (b *batch) beside(i, segment int, local netip.Addr, v4 bool) {
+func (b *batch) beside(i, segment int, local netip.Addr, mark dataplane.Mark, v4 bool) {
 	h := &b.messages[i].header
 	h.Control = nil
-	n := b.control[i].put(segment, local, v4)
+	n := b.control[i].put(segment, local, mark, v4)
 	if n > 0 {
 		h.Control = (*byte)(unsafe.Pointer(&b.control[i]))
 	}
@@ -193,7 +197,7 @@ func (s *socket) Send(out []worker.Datagrams) (int, error) {
 		if d.Segment < len(d.Buf) {
 			segment = d.Segment
 		}
-		b.beside(i, segment, s.source(d.Local), s.v4)
+		b.beside(i, segment, s.source(d.Local), s.mark(d.Mark), s.v4)
 	}
 	sent, errno := rawSendmmsg(s.fd, b.messages[:n])
 	switch errno {
@@ -208,6 +212,11 @@ func (s *socket) Send(out []worker.Datagrams) (int, error) {
 		if out[0].Segment < len(out[0].Buf) {
 			return s.sendPlain(out[:1])
 		}
+	}
+	if s.unmark(errno, out[0].Mark) {
+		n, err := s.Send(out)
+		s.remark(err)
+		return n, err
 	}
 	if s.lose(errno, out[0].Local) {
 		return s.Send(out)
@@ -231,18 +240,19 @@ func (s *socket) sendPlain(out []worker.Datagrams) (done int, err error) {
 				rest = rest[size:]
 				h := &b.messages[n].header
 				h.Namelen = s.toSockaddr(&b.names[n], d.Peer)
-				b.beside(n, 0, s.source(d.Local), s.v4)
+				b.beside(n, 0, s.source(d.Local), s.mark(d.Mark), s.v4)
 			}
 			for at := 0; at < n; {
 				k, errno := rawSendmmsg(s.fd, b.messages[at:n])
 				switch {
 				case errno == 0:
 					at += k
-				case s.lose(errno, d.Local):
+				case s.unmark(errno, d.Mark) || s.lose(errno, d.Local):
 					for j := at; j < n; j++ {
-						b.beside(j, 0, netip.Addr{}, s.v4)
+						b.beside(j, 0, s.source(d.Local), s.mark(d.Mark), s.v4)
 					}
 				default:
+					s.remark(errno)
 					return i, errno
 				}
 			}
