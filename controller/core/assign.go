@@ -43,6 +43,7 @@ func (x *step) setRelations(rel []relation) {
 // has) and issues those whose content did: a generation grows only if there is
 // something new in it.
 func (x *step) assign() {
+	x.retag()
 	names := sortedKeys(x.touched)
 	if x.rebuilt {
 		names = sortedKeys(x.s.Nodes)
@@ -89,7 +90,7 @@ func (x *step) compile(n *Node) *southbound.Assignment {
 	for _, li := range x.graph.Out(u) {
 		v := x.graph.Node(x.graph.Link(int(li)).Dst)
 		if m := x.s.Nodes[v.Name]; m != nil {
-			a.Neighbours = append(a.Neighbours, southbound.Neighbour{Node: m.Node, Name: m.Name, SID: m.SID})
+			a.Neighbours = append(a.Neighbours, southbound.Neighbour{Node: m.Node, Name: m.Name, SID: m.SID, Terminal: m.Role == southbound.RoleTerminal})
 		}
 	}
 	slices.SortFunc(a.Neighbours, func(p, q southbound.Neighbour) int { return p.Node.Compare(q.Node) })
@@ -100,6 +101,7 @@ func (x *step) compile(n *Node) *southbound.Assignment {
 		x.tunnels(a, n)
 		return a
 	}
+	a.Transit = x.transitOf(n.Name)
 	for _, name := range sortedKeys(x.index) {
 		v := x.index[name]
 		m := x.s.Nodes[name]
@@ -165,7 +167,7 @@ func (x *step) tunnels(a *southbound.Assignment, n *Node) {
 			Committed: r.Committed, Ceiling: r.Ceiling, Allocated: r.Allocated, Burst: burst(r),
 		}
 		if m.Ingress {
-			m.Parts = r.Parts
+			m.Parts, m.Tag = r.Parts, x.s.Tags[r.ID]
 		}
 		a.Meters = append(a.Meters, m)
 	}

@@ -184,6 +184,7 @@ func (x *step) takePath(ingress, egress string, p paths.Path) {
 		l.remove(was, need)
 		l.add(p, need)
 		pair.Path = names
+		x.rerouted(pair)
 		if x.moved == nil {
 			x.moved = map[string]bool{}
 		}

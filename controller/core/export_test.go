@@ -1,6 +1,11 @@
 package core
 
-import "fmt"
+import (
+	"fmt"
+
+	"dssn"
+	"dssn/controller/southbound"
+)
 
 // Derived returns all that is kept beside the state so as not to walk over it: a
 // core restored from the same state has to have the same.
@@ -14,5 +19,20 @@ func (c *Core) Derived() string {
 	for name, rel := range c.relOf {
 		heads[name] = len(rel)
 	}
-	return fmt.Sprintln(c.tally.open, c.tally.counts, c.tally.need, c.tally.members, c.tally.booked, c.tally.replaced, c.tally.at, c.tally.faulty, load, at, heads, len(c.ids), c.steers)
+	return fmt.Sprintln(c.tally.open, c.tally.counts, c.tally.need, c.tally.members, c.tally.booked, c.tally.replaced, c.tally.at, c.tally.faulty, load, at, heads, len(c.ids), c.steers, c.tagging.hops, c.tagging.told, c.tagging.taken, c.tagging.without)
+}
+
+// Tags returns the contracts' tags.
+func (c *Core) Tags() map[dssn.ReservationID]uint32 { return c.s.Tags }
+
+// TakeTags makes all tags but one taken, by nobody, or gives them back.
+func (c *Core) TakeTags(but uint32, take bool) {
+	for tag := uint32(1); tag <= southbound.MaxTag; tag++ {
+		if tag == but {
+			continue
+		}
+		if c.tagging.taken[tag] = take; !take {
+			delete(c.tagging.taken, tag)
+		}
+	}
 }

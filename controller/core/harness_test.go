@@ -51,6 +51,8 @@ type script struct {
 	res     map[string]dssn.ReservationID
 	out     bytes.Buffer
 	bills   map[string]*northbound.BillFile // issued ones, by number
+	tags    map[dssn.ReservationID]uint32   // as of the last checkTags
+	alone   bool                            // no twin can be made of the state
 }
 
 func newScript(t *testing.T) *script {
@@ -88,6 +90,9 @@ func (s *script) step(in core.Input) (core.Reply, error) {
 // what the step brought up to date.
 func (s *script) twin() {
 	s.t.Helper()
+	if s.alone {
+		return
+	}
 	snap, err := s.c.Snapshot()
 	if err != nil {
 		s.t.Fatal(err)
@@ -165,10 +170,16 @@ func describe(a *southbound.Assignment) string {
 			if len(m.Parts) > 0 {
 				fmt.Fprintf(&b, " in parts %v", m.Parts)
 			}
+			if m.Tag != 0 {
+				fmt.Fprintf(&b, " tag %d", m.Tag)
+			}
 		}
 	}
 	if len(a.Meters) > 0 {
 		fmt.Fprintf(&b, "; %d meters", len(a.Meters))
+	}
+	for _, m := range a.Transit {
+		fmt.Fprintf(&b, "; transit tag %d %s from %s up to %s", m.Tag, m.Class, m.Source, m.Ceiling)
 	}
 	if len(a.Permits) > 0 {
 		fmt.Fprintf(&b, "; %d permits", len(a.Permits))

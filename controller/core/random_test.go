@@ -84,6 +84,7 @@ func (s *script) checkLaws(line string) {
 			s.t.Fatalf("after %q: %s is allocated %s in parts %v over %v", line, r.ID, r.Allocated, r.Parts, r.Repairs)
 		}
 	}
+	s.checkTags(line)
 	for _, l := range s.c.Status(operator).Links {
 		if l.Up && l.Allocated > l.Capacity {
 			s.t.Fatalf("after %q: %s of %s are allocated on %s", line, l.Allocated, l.Capacity, l.Name)

@@ -297,12 +297,14 @@ func (x *step) ensurePair(l *loads, ingress, egress string) {
 			x.event("path-changed", ingress, 0, "from %s to %s by %s instead of %s", ingress, egress, strings.Join(names, " → "), strings.Join(p.Path, " → "))
 		}
 		p.Path = names
+		x.rerouted(p)
 		l.remove(was, need)
 		l.add(links, need)
 		x.touchNode(ingress)
 	}
 	if repairs := x.repairs(ingress, egress, links); !slices.EqualFunc(repairs, p.Repairs, slices.Equal[[]string]) {
 		p.Repairs = repairs
+		x.rerouted(p)
 		x.touchNode(ingress)
 	}
 }

@@ -44,6 +44,8 @@ type State struct {
 	IntervalEnd   time.Time                            `json:"interval_end,omitzero"`
 	Unjudged      map[dssn.ReservationID]Mark          `json:"unjudged,omitempty"`
 	Bills         map[string][]northbound.IssuedBill   `json:"bills,omitempty"`
+	Tags          map[dssn.ReservationID]uint32        `json:"tags,omitempty"` // see tags.go
+	LastTag       uint32                               `json:"last_tag,omitempty"`
 	Events        []northbound.Event                   `json:"events"`
 	EventCount    int64                                `json:"event_count"`
 	Leaves        int64                                `json:"leaves"`
@@ -162,6 +164,7 @@ type Core struct {
 	rel         []relation            // what grants permit
 	relOf       map[string][]relation // the same by terminal
 	tally       tally
+	tagging     tagging
 	linkLoad    []dssn.Bandwidth // committed by link; nil when the graph is new
 	due         dueHeap
 	waking      map[dssn.ReservationID]time.Time // the newest item of each in due
@@ -176,7 +179,7 @@ type Core struct {
 
 // New returns an empty core.
 func New() *Core {
-	c := &Core{assignments: map[string]*southbound.Assignment{}, tally: newTally(), pairsChanged: map[string]bool{},
+	c := &Core{assignments: map[string]*southbound.Assignment{}, tally: newTally(), tagging: newTagging(), pairsChanged: map[string]bool{},
 		waking: map[dssn.ReservationID]time.Time{}, ids: map[dssn.NodeID]*Node{}}
 	c.s = State{
 		Institutions: map[string]*northbound.Institution{},
@@ -228,6 +231,7 @@ func Restore(snapshot []byte) (*Core, error) {
 		x := &step{Core: c, now: c.s.Now}
 		x.rebuild()
 		x.setRelations(x.relations())
+		x.tagAll()
 		for _, name := range sortedKeys(c.s.Nodes) {
 			a := x.compile(c.s.Nodes[name])
 			if is := c.s.Issued[name]; is != nil {

@@ -33,6 +33,9 @@ func (x *step) touch(r *Reservation) {
 		x.pairsChanged[key] = true
 	}
 	x.wake(dueReservation, "", r.ID)
+	if !r.Implicit {
+		x.tagging.changed[r.ID] = true
+	}
 	x.touchNode(r.Ingress)
 	x.touchNode(r.Egress)
 }

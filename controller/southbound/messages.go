@@ -123,6 +123,8 @@ type Assignment struct {
 	Peers   []Peer   `json:"peers"`
 	Meters  []Meter  `json:"meters"`
 	Permits []Permit `json:"permits"`
+	// Transit are the tagged contracts that may pass here; backbone nodes only.
+	Transit []TransitMeter `json:"transit,omitempty"`
 }
 
 // Neighbour is a node at the other end of a link.
@@ -130,6 +132,8 @@ type Neighbour struct {
 	Node dssn.NodeID `json:"node"`
 	Name string      `json:"name"`
 	SID  dssn.SID    `json:"sid"`
+	// Terminal is true of an edge: what comes in from there is its own.
+	Terminal bool `json:"terminal,omitempty"`
 }
 
 // Route sends a locator prefix to a neighbour. Backup, if set, is a loop-free
@@ -195,6 +199,25 @@ type Meter struct {
 	// Parts, if there are any, are how much of Allocated each of the Peer's Paths
 	// has been given; lanes are policed to what their path has.
 	Parts []dssn.Bandwidth `json:"parts_bps,omitempty"`
+	// Tag, if not zero, is the flow label of this contract's packets on the way; the
+	// ingress edge writes it, and the class as DSCP, into their outer header.
+	Tag uint32 `json:"tag,omitempty"`
+}
+
+// MaxTag is the greatest tag; 0 is none. The host's own flow labels begin far above
+// (RFC 6437 labels of Linux have the highest of their 20 bits).
+const MaxTag = 4095
+
+// TransitMeter is a contract as a node on its way sees it: packets from Source with
+// Tag. At most Ceiling of inside packets, with Burst bytes of depth, is the contract's.
+type TransitMeter struct {
+	Reservation dssn.ReservationID `json:"reservation"`
+	Tag         uint32             `json:"tag"`
+	Class       dssn.Class         `json:"class"`
+	Source      dssn.SID           `json:"source"` // of the ingress edge
+	Committed   dssn.Bandwidth     `json:"committed_bps"`
+	Ceiling     dssn.Bandwidth     `json:"ceiling_bps"`
+	Burst       dssn.ByteCount     `json:"burst_bytes"`
 }
 
 // Permit lets one node reach one identifier prefix held here until a time.
@@ -212,6 +235,7 @@ type Up struct {
 	Paths       *PathStates  `json:"paths,omitempty"`
 	Usage       *Usage       `json:"usage,omitempty"`
 	Applied     *Applied     `json:"applied,omitempty"`
+	Transit     *Transit     `json:"transit,omitempty"`
 }
 
 // Down is one message from the controller; exactly one field is set.
@@ -261,6 +285,28 @@ type Applied struct {
 	Generation uint64            `json:"generation"`
 	Problem    string            `json:"problem,omitempty"`
 	Obtained   map[string]string `json:"obtained,omitempty"`
+}
+
+// Transit is what a backbone node has seen of tagged contracts. It is for people and is
+// not remembered: bills and evidence are made of what the edges count.
+type Transit struct {
+	Counts []TransitCount `json:"counts"`
+}
+
+// TransitCount is one contract's packets at one node on their way, since it first
+// metered them. Bytes are those of outer IPv6 packets.
+type TransitCount struct {
+	Reservation dssn.ReservationID `json:"reservation"`
+	Tag         uint32             `json:"tag"`
+	Class       dssn.Class         `json:"class"`
+	Packets     uint64             `json:"packets"`
+	Bytes       uint64             `json:"bytes"`
+	// Policed are those above the ceiling, dropped; they are part of Packets.
+	PolicedPackets uint64 `json:"policed_packets"`
+	PolicedBytes   uint64 `json:"policed_bytes"`
+	// ForeignPackets carried the tag and came from another node than its edge. They
+	// are not in the others, and took nothing from the contract.
+	ForeignPackets uint64 `json:"foreign_packets"`
 }
 
 // Usage is a node's cumulative counters. Within one Epoch they only grow, so a
