@@ -34,6 +34,7 @@ type live struct {
 	applied   southbound.Applied
 	paths     []southbound.PathState
 	version   string
+	transit   []southbound.TransitCount
 }
 
 // session is one stream.
@@ -239,6 +240,8 @@ func (c *Controller) hear(ctx context.Context, s *session, up *southbound.Up) er
 		}
 	case up.Usage != nil:
 		return c.intake.put(ctx, s, up.Usage)
+	case up.Transit != nil:
+		c.sessions.update(s.node, func(l *live) { l.transit = up.Transit.Counts })
 	case up.Applied != nil:
 		if up.Applied.Problem != "" {
 			c.logger.Warn("node cannot apply its assignment", "node", s.name, "generation", up.Applied.Generation, "problem", up.Applied.Problem)

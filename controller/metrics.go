@@ -8,6 +8,7 @@ import (
 
 	"dssn/controller/core"
 	"dssn/controller/northbound"
+	"dssn/controller/southbound"
 )
 
 // counters are what the engine counts of itself. They only grow.
@@ -47,6 +48,18 @@ func perLink(value func(northbound.Link) float64) func(*measured) []sample {
 	return func(m *measured) (out []sample) {
 		for _, l := range m.status.Links {
 			out = append(out, sample{fmt.Sprintf("from=%q,to=%q", l.From, l.To), value(l)})
+		}
+		return out
+	}
+}
+
+// perHop is a figure of each reservation at each node that meters it on its way.
+func perHop(value func(southbound.TransitCount) uint64) func(*measured) []sample {
+	return func(m *measured) (out []sample) {
+		for _, n := range m.status.Nodes {
+			for _, c := range n.Transit {
+				out = append(out, sample{fmt.Sprintf("node=%q,reservation=%q", n.Name, c.Reservation.String()), float64(value(c))})
+			}
 		}
 		return out
 	}
@@ -101,6 +114,10 @@ var metrics = []metric{
 	{"dssn_link_capacity_bits_per_second", "gauge", "Capacity of a link, one direction.", perLink(func(l northbound.Link) float64 { return float64(l.Capacity) })},
 	{"dssn_link_committed_bits_per_second", "gauge", "Committed rates over a link.", perLink(func(l northbound.Link) float64 { return float64(l.Committed) })},
 	{"dssn_link_allocated_bits_per_second", "gauge", "Allocated rates over a link.", perLink(func(l northbound.Link) float64 { return float64(l.Allocated) })},
+	{"dssn_transit_packets_total", "counter", "Packets of a reservation that a backbone node on its way metered.", perHop(func(c southbound.TransitCount) uint64 { return c.Packets })},
+	{"dssn_transit_bytes_total", "counter", "Bytes of outer IPv6 packets of a reservation that a backbone node on its way metered.", perHop(func(c southbound.TransitCount) uint64 { return c.Bytes })},
+	{"dssn_transit_policed_packets_total", "counter", "Of dssn_transit_packets_total, those dropped there, above the ceiling.", perHop(func(c southbound.TransitCount) uint64 { return c.PolicedPackets })},
+	{"dssn_transit_foreign_packets_total", "counter", "Packets with a reservation's tag that did not come from its edge.", perHop(func(c southbound.TransitCount) uint64 { return c.ForeignPackets })},
 }
 
 // measure looks at everything once.
@@ -121,7 +138,7 @@ func (c *Controller) measure() *measured {
 	for i := range m.status.Nodes {
 		n := &m.status.Nodes[i]
 		l := c.sessions.get(n.Node)
-		n.Connected, n.Applied = l.connected, l.applied.Generation
+		n.Connected, n.Applied, n.Transit = l.connected, l.applied.Generation, l.transit
 	}
 	m.status.Journal, _ = c.engine.journal.Head()
 	return m

@@ -82,6 +82,9 @@ func (u *uplink) send(m southbound.Up) {
 	if m.Applied != nil {
 		u.outbox.Applied = m.Applied
 	}
+	if m.Transit != nil {
+		u.outbox.Transit = m.Transit
+	}
 	u.mu.Unlock()
 	select {
 	case u.wake <- struct{}{}:
@@ -107,6 +110,9 @@ func (u *uplink) take() (out []*southbound.Up) {
 	}
 	if o.Usage != nil {
 		out = append(out, &southbound.Up{Usage: o.Usage})
+	}
+	if o.Transit != nil {
+		out = append(out, &southbound.Up{Transit: o.Transit})
 	}
 	return out
 }

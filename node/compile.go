@@ -173,7 +173,7 @@ func (c *Core) tables() *dataplane.Tables {
 		t.Peers = append(t.Peers, d)
 	}
 	for _, m := range a.Meters {
-		d := dataplane.Meter{Reservation: m.Reservation, From: m.From, To: m.To, Burst: m.Burst}
+		d := dataplane.Meter{Reservation: m.Reservation, From: m.From, To: m.To, Burst: m.Burst, Mark: markOf(m)}
 		if m.Ingress {
 			d.Rate, d.Parts = m.Allocated, m.Parts
 		}

@@ -202,6 +202,12 @@ func show(e Effect) string {
 	case SetTransit:
 		var b strings.Builder
 		fmt.Fprintf(&b, "SetTransit adopt %v in by %v", e.Adopt, e.Plan.Links)
+		if len(e.Plan.Terminals) > 0 {
+			fmt.Fprintf(&b, ", terminals %v", e.Plan.Terminals)
+		}
+		for _, m := range e.Plan.Meters {
+			fmt.Fprintf(&b, "\n       meter tag %d class %d of %x from %v: %d bit/s, burst %d, without %d a packet", m.Tag, m.Class, m.Owner, m.Source, m.BitsPerSecond, m.BurstBytes, m.OverheadBytes)
+		}
 		for _, r := range e.Plan.Routes {
 			fmt.Fprintf(&b, "\n       %v via %v (%v) dev %s", r.SID, r.Via.Address, r.Via.SID, r.Via.Interface)
 			if r.Backup != (TransitHop{}) {
@@ -222,6 +228,9 @@ func show(e Effect) string {
 			fmt.Fprintf(&b, "\n       meter %v %v → %v rate %v burst %d", m.Reservation, m.From, m.To, m.Rate, m.Burst)
 			if len(m.Parts) > 0 {
 				fmt.Fprintf(&b, " parts %v", m.Parts)
+			}
+			if m.Mark != 0 {
+				fmt.Fprintf(&b, " class %#x label %d", m.Mark.Class(), m.Mark.Label())
 			}
 		}
 		return b.String()
@@ -272,6 +281,11 @@ func (s *script) assignment(g uint64) *southbound.Assignment {
 		a.Neighbours = append(a.Neighbours, southbound.Neighbour{Node: scriptNode(sid), Name: name, SID: sid})
 		return scriptNode(sid)
 	}
+	if s.role == southbound.RoleBackbone && g == 8 { // a terminal, and its contract
+		neighbour("west", 0x100)
+		a.Neighbours[0].Terminal = true
+		a.Transit = []southbound.TransitMeter{{Reservation: 0x1b, Tag: 7, Class: dssn.ClassAssured, Source: 0x100, Committed: 5e8, Ceiling: 1e9, Burst: 1e6}}
+	}
 	if s.role == southbound.RoleBackbone {
 		north, south := neighbour("north", 0x12), neighbour("south", 0x13)
 		a.Routes = []southbound.Route{
@@ -302,6 +316,9 @@ func (s *script) assignment(g uint64) *southbound.Assignment {
 	a.Meters = []southbound.Meter{
 		{Reservation: 1, From: s.core.self.Node.DataID().Prefix(), To: scriptNode(0x101).DataID().Prefix(), Ingress: true, Allocated: rate, Burst: 1e6},
 		{Reservation: 2, From: scriptNode(0x101).DataID().Prefix(), To: s.core.self.Node.DataID().Prefix(), Allocated: rate, Burst: 1e6},
+	}
+	if g == 8 {
+		a.Meters[0].Tag, a.Meters[0].Class = 7, dssn.ClassAssured
 	}
 	if g == 5 {
 		a.Meters[0].Parts = []dssn.Bandwidth{rate / 2, rate / 4}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -111,6 +112,7 @@ func (n *running) openTransit(chosen Transit) error {
 //	Prober (neighbours, every 5 ms) ───→ a word ──┘
 type driver struct {
 	log        *slog.Logger
+	block      netip.Prefix
 	transit    *xdp.Transit
 	unpinned   string // why, if so
 	watcher    *xdp.LinkWatcher
@@ -121,11 +123,18 @@ type driver struct {
 
 	// Owned by run.
 	routes   []xdp.TransitRoute // as last set
-	attached map[string]int     // interface index by name
+	attached map[string]ingress // by name
 
-	mu    sync.Mutex
-	modes map[string]string // how each link obtained the program, or why not
-	sids  []dssn.SID        // that have a route
+	mu     sync.Mutex
+	modes  map[string]string  // how each link obtained the program, or why not
+	sids   []dssn.SID         // that have a route
+	meters []xdp.TransitMeter // in force
+}
+
+// ingress is a link with the program: its interface, and the terminal behind it.
+type ingress struct {
+	index  int
+	source netip.Addr
 }
 
 // repair is a change for the log.
@@ -135,7 +144,7 @@ type repair struct {
 }
 
 func openDriver(log *slog.Logger, id *Identity) (*driver, error) {
-	d := &driver{log: log, plans: newLatest[SetTransit](), news: make(chan repair, 64), attached: map[string]int{}, modes: map[string]string{}}
+	d := &driver{log: log, block: id.Block, plans: newLatest[SetTransit](), news: make(chan repair, 64), attached: map[string]ingress{}, modes: map[string]string{}}
 	o := xdp.TransitOptions{Block: id.Block, SID: uint16(id.SID), PinDir: pinDir(id.Node)}
 	var err error
 	if d.transit, err = xdp.OpenTransit(o); err != nil {
@@ -260,7 +269,7 @@ func (d *driver) answers(a xdp.Adjacency, up bool) {
 func (d *driver) realise(p *TransitPlan) (whole bool, err error) {
 	links := d.links(p)
 	routes, targets, whole, err := d.resolve(p, links)
-	errs := []error{err}
+	errs := []error{err, d.meter(p.Meters)}
 	if !slices.Equal(routes, d.routes) || d.routes == nil {
 		if err := d.transit.SetRoutes(routes); err != nil {
 			return whole, errors.Join(append(errs, err)...)
@@ -278,11 +287,31 @@ func (d *driver) realise(p *TransitPlan) (whole bool, err error) {
 	ask := make([]xdp.AskedLink, 0, len(links))
 	for name, i := range links {
 		ask = append(ask, xdp.AskedLink{Ifindex: i.Index, Name: name})
-		errs = append(errs, d.attach(name, i))
+		errs = append(errs, d.attach(name, i, d.source(p, name)))
 	}
 	d.watcher.Ask(ask)
 	errs = append(errs, d.detachOthers(links))
 	return whole, errors.Join(errs...)
+}
+
+// meter sets the contracts' meters.
+func (d *driver) meter(meters []xdp.TransitMeter) error {
+	if err := d.transit.SetMeters(meters); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	d.meters = meters
+	d.mu.Unlock()
+	return nil
+}
+
+// source is whose packets may come in on a link: a terminal's. Where the plan knows no
+// terminal, because it was not met since the start or is away, the last one stays.
+func (d *driver) source(p *TransitPlan, name string) netip.Addr {
+	if sid := p.Terminals[name]; sid != 0 {
+		return sid.Node(d.block)
+	}
+	return d.attached[name].source
 }
 
 // links finds the plan's interfaces. One that is gone is missing from the next plan.
@@ -346,16 +375,16 @@ func (d *driver) resolve(p *TransitPlan, links map[string]*net.Interface) (route
 }
 
 // attach puts the program on a link, once, and remembers where it runs.
-func (d *driver) attach(name string, i *net.Interface) error {
-	if d.attached[name] == i.Index {
+func (d *driver) attach(name string, i *net.Interface, source netip.Addr) error {
+	if d.attached[name] == (ingress{i.Index, source}) {
 		return nil
 	}
-	mode, err := d.transit.Attach(xdp.IngressOptions{Ifindex: i.Index, MAC: xdp.MAC(i.HardwareAddr)})
+	mode, err := d.transit.Attach(xdp.IngressOptions{Ifindex: i.Index, MAC: xdp.MAC(i.HardwareAddr), Source: source})
 	if err != nil {
 		d.say(name, "kernel ("+err.Error()+")")
 		return err
 	}
-	d.attached[name] = i.Index
+	d.attached[name] = ingress{i.Index, source}
 	d.say(name, mode.String())
 	return nil
 }
@@ -406,7 +435,7 @@ func (d *driver) obtained() string {
 	} else if d.transit.Adopted() {
 		life += ", adopted from the one before"
 	}
-	return "XDP program, " + strings.Join(parts, "; ") + "; " + life
+	return fmt.Sprintf("XDP program, meters %d reservations, ", len(d.meters)) + strings.Join(parts, "; ") + "; " + life
 }
 
 // verdicts counts what became of the frames that the program saw, by name.

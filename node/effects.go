@@ -211,11 +211,14 @@ func (n *running) sendUp(m southbound.Up) {
 	}
 }
 
+// unmetered is what the kernel's own forwarding does not do.
+const unmetered = "; reservations are not metered on their way (--transit xdp would)"
+
 // obtained says what this node really got.
 func (n *running) obtained() map[string]string {
-	out := map[string]string{"transit": "kernel seg6local End, next-csid", "steering": "tc egress (TCX)"}
+	out := map[string]string{"transit": "kernel seg6local End, next-csid" + unmetered, "steering": "tc egress (TCX)"}
 	if !n.features.NextCSID {
-		out["transit"] = "kernel forwarding, shortest path"
+		out["transit"] = "kernel forwarding, shortest path" + unmetered
 	}
 	if n.driver != nil {
 		out["transit"] = n.driver.obtained()

@@ -255,6 +255,7 @@ func (n *running) run(ctx context.Context, o Options) (err error) {
 	start(func(ctx context.Context) { n.realiseAll(ctx, host) })
 	if n.driver != nil {
 		start(n.driver.run)
+		start(n.reportTransit)
 	}
 	start(n.persistAll)
 	start(n.reportAll)

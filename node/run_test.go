@@ -27,6 +27,7 @@ type stream struct {
 	received atomic.Int64
 	last     atomic.Int64 // UnixNano of the latest arrival
 	longest  atomic.Int64 // the longest silence between two
+	paused   atomic.Bool
 }
 
 func startStream(t *testing.T, from, to *host) *stream {
@@ -63,6 +64,9 @@ func startStream(t *testing.T, from, to *host) *stream {
 	}()
 	go func() {
 		for i := 0; ; i++ {
+			for s.paused.Load() {
+				time.Sleep(2 * time.Millisecond)
+			}
 			if _, err := fmt.Fprintf(out, "%d", i); err != nil && strings.Contains(err.Error(), "closed") {
 				return
 			}
@@ -71,6 +75,9 @@ func startStream(t *testing.T, from, to *host) *stream {
 	}()
 	return s
 }
+
+// pause stops the sender for a while, or lets it go on.
+func (s *stream) pause(yes bool) { s.paused.Store(yes) }
 
 // flows waits until n more datagrams have arrived.
 func (s *stream) flows(t *testing.T, n int64) {

@@ -47,6 +47,8 @@ type Status struct {
 	Transit map[string]uint64 `json:"transit,omitempty"`
 	// Forwarded counts what that program forwarded towards each node.
 	Forwarded []TransitCount `json:"forwarded,omitempty"`
+	// Contracts counts the packets of each reservation that that program meters here.
+	Contracts []southbound.TransitCount `json:"contracts,omitempty"`
 }
 
 // TransitCount is the packets, and bytes from the IPv6 header on, that were forwarded
@@ -161,6 +163,9 @@ func (n *running) status(ctx context.Context) (*Status, error) {
 			return nil, err
 		}
 		if s.Forwarded, err = n.driver.forwarded(); err != nil {
+			return nil, err
+		}
+		if s.Contracts, err = n.driver.counts(); err != nil {
 			return nil, err
 		}
 	}

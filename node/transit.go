@@ -8,6 +8,7 @@ import (
 
 	"dssn"
 	"dssn/node/kernel"
+	"dssn/xdp"
 )
 
 // TransitPlan is what the transit program in the driver shall do. It says what the
@@ -16,6 +17,9 @@ import (
 type TransitPlan struct {
 	Links  []string // on which carriers come in, up or not, by name
 	Routes []TransitRoute
+	// Terminals are those of Links that lead to a terminal, with its SID.
+	Terminals map[string]dssn.SID
+	Meters    []xdp.TransitMeter
 }
 
 // TransitRoute leads carriers whose next identifier is SID to Via, and to Backup, which
@@ -37,7 +41,7 @@ func (c *Core) transitWanted(k *kernel.Plan) []Effect {
 	if !c.self.Drives {
 		return nil
 	}
-	p := &TransitPlan{}
+	p := &TransitPlan{Terminals: c.terminals(), Meters: c.transitMeters()}
 	p.Links = slices.Sorted(maps.Keys(c.links))
 	sids := map[string]dssn.SID{}
 	for _, n := range c.neighbours.List() {

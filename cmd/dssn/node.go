@@ -266,6 +266,15 @@ func printNodeStatus(w io.Writer, s node.Status) error {
 			}
 		})
 	}
+	if err == nil && len(s.Contracts) > 0 {
+		fmt.Fprintln(w)
+		err = table(w, func(row func(string, ...any)) {
+			row("RESERVATION ON ITS WAY\tTAG\tCLASS\tPACKETS\tBYTES\tDROPPED ABOVE THE CEILING\tFROM ELSEWHERE")
+			for _, c := range s.Contracts {
+				row("%s\t%d\t%s\t%d\t%s\t%d\t%d", c.Reservation, c.Tag, c.Class, c.Packets, dssn.ByteCount(c.Bytes), c.PolicedPackets, c.ForeignPackets)
+			}
+		})
+	}
 	if err != nil || len(s.Peers) == 0 {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"dssn"
 	"dssn/controller/northbound"
 	"dssn/controller/southbound"
 	"dssn/node"
@@ -78,6 +79,9 @@ func printStatus(w io.Writer, s northbound.Status) error {
 	if err != nil {
 		return err
 	}
+	if err := printTransit(w, s.Nodes); err != nil {
+		return err
+	}
 	if s.BGP != nil {
 		fmt.Fprintln(w)
 		if err := printBGP(w, s.BGP); err != nil {
@@ -93,6 +97,22 @@ func printStatus(w io.Writer, s northbound.Status) error {
 	}
 	_, err = fmt.Fprintln(w)
 	return err
+}
+
+// printTransit says what nodes saw of reservations on their way.
+func printTransit(w io.Writer, nodes []northbound.Node) error {
+	if !slices.ContainsFunc(nodes, func(n northbound.Node) bool { return len(n.Transit) > 0 }) {
+		return nil
+	}
+	fmt.Fprintln(w)
+	return table(w, func(row func(string, ...any)) {
+		row("RESERVATION\tON ITS WAY AT\tTAG\tCLASS\tPACKETS\tBYTES\tDROPPED ABOVE THE CEILING\tFROM ELSEWHERE")
+		for _, n := range nodes {
+			for _, c := range n.Transit {
+				row("%s\t%s\t%d\t%s\t%d\t%s\t%d\t%d", c.Reservation, n.Name, c.Tag, c.Class, c.Packets, dssn.ByteCount(c.Bytes), c.PolicedPackets, c.ForeignPackets)
+			}
+		}
+	})
 }
 
 func nodeState(n northbound.Node) string {
