@@ -247,6 +247,7 @@ func (c *Controller) hear(ctx context.Context, s *session, up *southbound.Up) er
 			c.logger.Warn("node cannot apply its assignment", "node", s.name, "generation", up.Applied.Generation, "problem", up.Applied.Problem)
 		}
 		c.sessions.update(s.node, func(l *live) { l.applied = *up.Applied })
+		c.changed.ring()
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"dssn/controller/northbound"
+	"dssn/controller/northbound/camara"
 )
 
 // Limits on strangers: each network may fail failureBurst times at once and
@@ -113,11 +114,18 @@ func (c *Controller) guard(next http.Handler) http.Handler {
 		n, now := network(r.RemoteAddr), c.clock()
 		if c.strangers.wait(n, now) > 0 {
 			w.Header().Set("Retry-After", "1")
+			if onCAMARA(r.URL.Path) {
+				camara.WriteError(w, camara.Fail(camara.CodeTooManyRequests, ""))
+				return
+			}
 			northbound.WriteProblem(w, northbound.NewProblem("too-many", http.StatusTooManyRequests, "too many requests from %s failed to authenticate: wait a second, and check the token", n))
 			return
 		}
 		rec := &statusRecorder{ResponseWriter: w, status: http.StatusOK}
 		next.ServeHTTP(rec, r)
+		if onCAMARA(r.URL.Path) && rec.status != http.StatusUnauthorized {
+			return // the caller is known: what is wrong is no guess at a token
+		}
 		switch rec.status {
 		case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusGone, http.StatusRequestEntityTooLarge:
 			c.strangers.failed(n, now)

@@ -166,6 +166,6 @@ func (c *Controller) serveMetrics(w http.ResponseWriter, _ *http.Request) {
 func (c *Controller) localHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /metrics", c.serveMetrics)
-	mux.Handle("/", northbound.NewHandler(service{c}, northbound.Options{Identify: identifyOperator, Trouble: c.trouble}))
+	mux.Handle("/", c.northbound(identifyOperator))
 	return mux
 }

@@ -28,6 +28,7 @@ import (
 	"dssn/controller/journal"
 	"dssn/controller/ledger"
 	"dssn/controller/northbound"
+	"dssn/controller/northbound/camara"
 	"dssn/controller/southbound"
 )
 
@@ -52,6 +53,11 @@ type Options struct {
 	Operator netip.Prefix // identifiers; zero means LabOperator
 	// Tariff is the path of a tariff file; empty means the standard one.
 	Tariff string
+	// Profiles is the path of a dssn-qos-profiles/1 file; empty means the standard ones.
+	Profiles string
+	// SinkCA is the path of PEM certificates; servers that they vouch for are sinks
+	// of notifications too, beside those that the system trusts.
+	SinkCA string
 	// BGP is the path of a dssn-bgp/1 file; empty means that the domain speaks to
 	// no other. BGPCommand makes the speaker's process, which calls bgp.Serve.
 	BGP        string
@@ -78,6 +84,9 @@ type Controller struct {
 	urls     []string
 	domain   *bgp.Supervisor // nil where no BGP is spoken
 	stopping chan struct{}   // closed when shutdown begins
+	profiles []camara.Profile
+	sinks    *sinks
+	changed  bell // rings when the state or what nodes act on may have changed
 
 	strangers strangers
 }
@@ -146,9 +155,19 @@ func newController(j *journal.Journal, o *Options) (*Controller, error) {
 	if c.tariff, err = standardTariff(text); err != nil {
 		return nil, err
 	}
-	c.engine = &engine{journal: j, log: log, logger: o.Logger, clock: o.Clock, deliver: c.sessions.deliver,
+	c.engine = &engine{journal: j, log: log, logger: o.Logger, clock: o.Clock,
 		inbox: make(chan *submission, maxBatch), done: make(chan struct{})}
 	c.intake = newIntake(c.engine)
+	c.engine.deliver = func(effects []core.Effect) {
+		c.sessions.deliver(effects)
+		c.changed.ring()
+	}
+	if c.profiles, err = readProfiles(o.Profiles); err != nil {
+		return nil, err
+	}
+	if c.sinks, err = newSinks(o.SinkCA); err != nil {
+		return nil, err
+	}
 	began := time.Now()
 	if err := c.engine.recover(); err != nil {
 		return nil, fmt.Errorf("recover from the journal: %w", err)
@@ -237,6 +256,8 @@ func (c *Controller) serve(ctx context.Context, o *Options) error {
 		stopSpeaking := c.speak(ctx)
 		defer stopSpeaking()
 	}
+	stopKeeping := c.keepSessions(ctx)
+	defer stopKeeping()
 	remote := c.server(c.remoteHandler())
 	operator := c.server(c.localHandler())
 	failed := make(chan error, len(listeners)+1)
@@ -402,7 +423,7 @@ func (c *Controller) remoteHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle(southbound.Procedure, connect.NewBidiStreamHandler(southbound.Procedure, c.attach,
 		connect.WithCodec(southbound.Codec{}), connect.WithReadMaxBytes(southbound.MaxMessageBytes)))
-	v1 := northbound.NewHandler(service{c}, northbound.Options{Identify: c.identifyPeer, Trouble: c.trouble})
+	v1 := c.northbound(c.identifyPeer)
 	mux.Handle("/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// A slow sender does not hold a request open for ever; an error only means
 		// that this connection has no deadlines.

@@ -302,6 +302,9 @@ func (x *step) terminate(r *Reservation, reason string) {
 	}
 	x.replan = true
 	x.touch(r)
+	if r.Session != "" {
+		x.sessionOf(r)
+	}
 	if !r.Implicit {
 		x.regrant = true // the data may now come from a nearer holder
 		x.event("terminated", r.Egress, r.ID, "the reservation for %s ended: %s", r.Data, reason)

@@ -23,13 +23,15 @@ const (
 	dueReservation
 	dueTransfer
 	dueInterval
+	dueSession
+	dueNotice
 )
 
 // dueItem is a thing and a time at which it may be over.
 type dueItem struct {
 	at   time.Time
 	kind dueKind
-	id   string             // of grants and transfers
+	id   string             // of all else
 	r    dssn.ReservationID // of reservations
 }
 
@@ -97,6 +99,14 @@ func (c *Core) endOf(d dueItem) time.Time {
 		if !c.s.IntervalEnd.IsZero() {
 			return c.s.IntervalEnd
 		}
+	case dueSession:
+		if s := c.s.Sessions[d.id]; s != nil {
+			return s.end()
+		}
+	case dueNotice:
+		if n := c.s.Notices[d.id]; n != nil {
+			return n.Until
+		}
 	}
 	return never
 }
@@ -156,6 +166,10 @@ func (x *step) end(d dueItem) {
 		x.s.Transfers[d.id].State = northbound.TransferOneSided
 	case dueInterval:
 		x.seal()
+	case dueSession:
+		x.sessionOver(d.id)
+	case dueNotice:
+		delete(x.s.Notices, d.id)
 	}
 }
 
@@ -172,4 +186,10 @@ func (c *Core) wakeAll() {
 		c.wake(dueTransfer, id, 0)
 	}
 	c.wake(dueInterval, "", 0)
+	for id := range c.s.Sessions {
+		c.wake(dueSession, id, 0)
+	}
+	for id := range c.s.Notices {
+		c.wake(dueNotice, id, 0)
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"dssn"
 	"dssn/content"
 	"dssn/controller/northbound"
+	"dssn/controller/northbound/camara"
 	"dssn/controller/southbound"
 )
 
@@ -43,6 +44,11 @@ type Input struct {
 	Unfreeze       *Unfreeze       `json:"unfreeze,omitempty"`
 	AddPerson      *AddPerson      `json:"add_person,omitempty"`
 	RemovePerson   *RemovePerson   `json:"remove_person,omitempty"`
+	CreateSession  *CreateSession  `json:"create_session,omitempty"`
+	DeleteSession  *DeleteSession  `json:"delete_session,omitempty"`
+	ExtendSession  *ExtendSession  `json:"extend_session,omitempty"`
+	SessionReady   *SessionReady   `json:"session_ready,omitempty"`
+	NoticeDone     *NoticeDone     `json:"notice_done,omitempty"`
 	Tick           *Tick           `json:"tick,omitempty"`
 }
 
@@ -216,6 +222,7 @@ type Reply struct {
 	Bill        *northbound.IssuedBill
 	// Reports are the refusals of Input.Reports, one each; nil for those taken.
 	Reports []error
+	Session     *camara.SessionInfo
 }
 
 // Effect is something to be carried out, in order; exactly one field is set.
@@ -265,6 +272,8 @@ type Refusal struct {
 	// Bottleneck and Offer are set for Capacity: the link and what would be admitted.
 	Bottleneck string
 	Offer      dssn.Bandwidth
+	// Code, if set, is what CAMARA calls it (session.go).
+	Code string
 }
 
 // Error returns the sentence.

@@ -4,10 +4,14 @@ import (
 	"bytes"
 	"crypto/subtle"
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	"dssn"
 	"dssn/controller/northbound"
+	"dssn/controller/northbound/camara"
+	"dssn/controller/southbound"
 )
 
 const (
@@ -56,6 +60,9 @@ func (x *step) addPerson(in *AddPerson) (*northbound.Person, error) {
 	if old := x.s.People[q.Name]; old != nil && old.Institution != q.Institution {
 		return nil, refuse(Conflict, "the name %s belongs to somebody of %s: choose another", q.Name, old.Institution)
 	}
+	if err := x.checkScopes(&q); err != nil {
+		return nil, err
+	}
 	ttl := time.Duration(q.TTLSeconds) * time.Second
 	switch {
 	case q.TTLSeconds == 0:
@@ -63,12 +70,27 @@ func (x *step) addPerson(in *AddPerson) (*northbound.Person, error) {
 	case q.TTLSeconds < 0 || q.TTLSeconds > int64(maxPersonTTL/time.Second):
 		return nil, refuse(Invalid, "a person's token can live from 1 second to 366 days: change --ttl")
 	}
-	p := &Person{Person: northbound.Person{Name: q.Name, Institution: q.Institution, Role: q.Role, Expires: x.now.Add(ttl)}, TokenID: in.Token, Hash: bytes.Clone(in.Hash)}
+	p := &Person{Person: northbound.Person{Name: q.Name, Institution: q.Institution, Role: q.Role, Expires: x.now.Add(ttl), Scopes: q.Scopes, Device: q.Device}, TokenID: in.Token, Hash: bytes.Clone(in.Hash)}
 	x.s.People[q.Name] = p
 	x.decided("person", who(in.By), p.Person)
 	x.event("person-added", "", 0, "%s is now %s of %s", q.Name, article(q.Role), q.Institution)
 	out := p.Person
 	return &out, nil
+}
+
+// checkScopes checks what a person's token is to be good for.
+func (x *step) checkScopes(q *northbound.PersonRequest) error {
+	known := append(camara.Scopes(), northbound.ScopeV1)
+	for _, s := range q.Scopes {
+		if !slices.Contains(known, s) {
+			return refuse(Invalid, "%q is not a scope: use some of %s", s, strings.Join(known, ", "))
+		}
+	}
+	n := x.s.Nodes[q.Device]
+	if q.Device != "" && (n == nil || n.Role != southbound.RoleTerminal || n.Institution != q.Institution && q.Role != northbound.RoleOperator) {
+		return refuse(Unknown, "%s has no terminal named %q: name one of its own", q.Institution, q.Device)
+	}
+	return nil
 }
 
 func (x *step) removePerson(in *RemovePerson) error {
@@ -104,7 +126,7 @@ func (c *Core) AuthenticatePerson(now time.Time, token string, hash []byte) (Pri
 		if !p.Expires.After(now) {
 			return Principal{}, refuse(Denied, "the token of %s expired at %s: ask for a new one", p.Name, p.Expires.Format(time.RFC3339))
 		}
-		return Principal{Person: p.Name, Role: p.Role, Institution: p.Institution, Operator: p.Role == northbound.RoleOperator}, nil
+		return Principal{Person: p.Name, Role: p.Role, Institution: p.Institution, Operator: p.Role == northbound.RoleOperator, Scopes: p.Scopes, Device: p.Device}, nil
 	}
 	return Principal{}, refuse(Denied, "the token is not known here: ask an admin of your institution for a new one")
 }

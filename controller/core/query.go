@@ -304,3 +304,12 @@ func (c *Core) NodeName(id dssn.NodeID) string {
 func (c *Core) Configured(in Configure) bool {
 	return c.s.Topology == in.Topology && c.s.Block == in.Block.Masked() && c.s.Operator == in.Operator.Masked()
 }
+
+// NodeRole returns the role of a node by its name.
+func (c *Core) NodeRole(name string) (southbound.Role, bool) {
+	n := c.s.Nodes[name]
+	if n == nil {
+		return "", false
+	}
+	return n.Role, true
+}

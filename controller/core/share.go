@@ -391,7 +391,11 @@ func (x *step) share() {
 		if !r.Implicit && state != r.State {
 			x.event("state", r.Egress, r.ID, "the reservation is %s %s", state, reason)
 		}
+		changed := state != r.State
 		r.State, r.Reason = state, reason
+		if changed && r.Session != "" {
+			x.sessionRate(r)
+		}
 	}
 	x.spread(rs, ds, shares)
 }

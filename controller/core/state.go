@@ -49,6 +49,8 @@ type State struct {
 	Events        []northbound.Event                   `json:"events"`
 	EventCount    int64                                `json:"event_count"`
 	Leaves        int64                                `json:"leaves"`
+	Sessions      map[string]*Session                  `json:"sessions,omitempty"` // CAMARA's, by identifier
+	Notices       map[string]*Notice                   `json:"notices,omitempty"`  // on their way to sinks
 }
 
 // Token is an enrolment token; its secret is known by its hash only.
@@ -106,6 +108,8 @@ type Reservation struct {
 	Intervals []northbound.UsageInterval `json:"intervals,omitempty"`
 	Agreed    Mark                       `json:"agreed,omitzero"`
 	Dispute   *northbound.Dispute        `json:"dispute,omitempty"`
+	// Session is the CAMARA session whose it is.
+	Session string `json:"session,omitempty"`
 }
 
 // Segment is a committed rate over a time; To is zero while it runs.

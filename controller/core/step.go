@@ -124,6 +124,16 @@ func (x *step) apply(in Input) (r Reply, err error) {
 		r.Person, err = x.addPerson(in.AddPerson)
 	case in.RemovePerson != nil:
 		err = x.removePerson(in.RemovePerson)
+	case in.CreateSession != nil:
+		r.Session, err = x.createSession(in.CreateSession)
+	case in.DeleteSession != nil:
+		err = x.deleteSession(in.DeleteSession)
+	case in.ExtendSession != nil:
+		r.Session, err = x.extendSession(in.ExtendSession)
+	case in.SessionReady != nil:
+		err = x.ready(in.SessionReady)
+	case in.NoticeDone != nil:
+		err = x.noticeDone(in.NoticeDone)
 	default:
 		err = refuse(Invalid, "the input says nothing that this version knows: update the controller")
 	}

@@ -206,4 +206,10 @@ type WhoAmI struct {
 	Institution string `json:"institution,omitempty"`
 	Person      string `json:"person,omitempty"`
 	Role        Role   `json:"role,omitempty"` // of a person
+	// Device is the terminal whose the caller is, or for which a person's token is
+	// good alone; "" means that the caller stands for no single terminal.
+	Device string `json:"device,omitempty"`
+	// Scopes are all that a person's token is good for; nil means everything that
+	// the role may.
+	Scopes []string `json:"scopes,omitempty"`
 }

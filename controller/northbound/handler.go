@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"reflect"
+	"slices"
 	"strconv"
 	"time"
 
@@ -265,6 +266,10 @@ func route[Q, A any](a *api, pattern string, do func(call, Q) (A, error)) {
 		if err != nil {
 			var zero A
 			return zero, err
+		}
+		if by.Scopes != nil && !slices.Contains(by.Scopes, ScopeV1) {
+			var zero A
+			return zero, NewProblem("denied", http.StatusForbidden, "the token of %s is not good for /v1: ask an admin of %s for one with the scope %s", by.Person, by.Institution, ScopeV1)
 		}
 		if by.Role == RoleAuditor && r.Method != http.MethodGet {
 			var zero A

@@ -18,6 +18,9 @@ const (
 	RoleAuditor  Role = "auditor"
 )
 
+// ScopeV1 is the scope of a person's token that is good for /v1.
+const ScopeV1 = "v1"
+
 // PersonRequest registers a person, or gives one a new token.
 type PersonRequest struct {
 	Name        string `json:"name"`
@@ -25,6 +28,12 @@ type PersonRequest struct {
 	Role        Role   `json:"role"`
 	// TTLSeconds is how long the token lives; 0 means 30 days.
 	TTLSeconds int64 `json:"ttl_seconds,omitempty"`
+	// Scopes, if there are any, are all that the token is good for: "v1" for /v1,
+	// and those of CAMARA, such as quality-on-demand:sessions:create.
+	Scopes []string `json:"scopes,omitempty"`
+	// Device, if set, is the terminal for which the token is good alone: what OAuth
+	// calls a three-legged token.
+	Device string `json:"device,omitempty"`
 }
 
 // Person is an account. Token is its text, shown once to whoever made it.
@@ -33,6 +42,8 @@ type Person struct {
 	Institution string    `json:"institution"`
 	Role        Role      `json:"role"`
 	Expires     time.Time `json:"expires"`
+	Scopes      []string  `json:"scopes,omitempty"`
+	Device      string    `json:"device,omitempty"`
 	Token       string    `json:"token,omitempty"`
 }
 
