@@ -60,6 +60,7 @@ const doors = `
 	github.com/google/go-cmp               tests
 	github.com/rogpeppe/go-internal        tests
 	go.uber.org/goleak                     tests
+	gopkg.in/yaml.v3                       tests
 	pgregory.net/rapid                     tests
 `
 

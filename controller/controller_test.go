@@ -40,21 +40,24 @@ type running struct {
 	cancel context.CancelFunc
 	ended  chan error
 	listen string
+	opts   []func(*controller.Options)
 }
 
-func start(t testing.TB, state, listen string) *running {
+func start(t testing.TB, state, listen string, opts ...func(*controller.Options)) *running {
 	t.Helper()
 	topology := filepath.Join(state, "topology.json")
 	if err := os.WriteFile(topology, []byte(square), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &running{t: t, state: state, cancel: cancel, ended: make(chan error, 1)}
+	r := &running{t: t, state: state, cancel: cancel, ended: make(chan error, 1), opts: opts}
 	ready := make(chan []string, 1)
-	go func() {
-		r.ended <- controller.Run(ctx, controller.Options{State: state, Listen: []string{listen}, Topology: topology,
-			Logger: slog.New(slog.DiscardHandler), Ready: func(urls []string) { ready <- urls }})
-	}()
+	o := controller.Options{State: state, Listen: []string{listen}, Topology: topology,
+		Logger: slog.New(slog.DiscardHandler), Ready: func(urls []string) { ready <- urls }}
+	for _, change := range opts {
+		change(&o)
+	}
+	go func() { r.ended <- controller.Run(ctx, o) }()
 	select {
 	case urls := <-ready:
 		r.url = urls[0]
@@ -103,9 +106,9 @@ type world struct {
 	holder, consumer *controllertest.Node
 }
 
-func newWorld(t testing.TB, ctx context.Context) *world {
+func newWorld(t testing.TB, ctx context.Context, opts ...func(*controller.Options)) *world {
 	t.Helper()
-	w := &world{running: start(t, t.TempDir(), "[::1]:0"), hubs: map[string]*controllertest.Node{}}
+	w := &world{running: start(t, t.TempDir(), "[::1]:0", opts...), hubs: map[string]*controllertest.Node{}}
 	for _, i := range []string{"north", "south"} {
 		if _, err := w.op.AddInstitution(ctx, northbound.InstitutionRequest{Name: i}); err != nil {
 			t.Fatal(err)

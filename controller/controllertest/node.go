@@ -124,6 +124,8 @@ func (n *Node) Attach(ctx context.Context) error {
 // Close ends the stream and waits for its reader.
 func (n *Node) Close() {
 	if n.cancel != nil {
+		// HTTP/2 does not look at the context while it waits for more of a request.
+		_ = n.stream.CloseRequest()
 		n.cancel()
 		_ = n.stream.CloseRequest() // or the transport waits for its next message
 		for range n.down {
@@ -136,6 +138,20 @@ func (n *Node) Close() {
 
 // Send sends one message.
 func (n *Node) Send(up *southbound.Up) error { return n.stream.Send(up) }
+
+// Obey says of every assignment that it is applied, until the stream ends. The
+// stream belongs to Obey from then on.
+func (n *Node) Obey() {
+	down, stream := n.down, n.stream
+	go func() {
+		for d := range down {
+			if d.Assignment != nil {
+				// An error means that the stream has ended, and so does down.
+				_ = stream.Send(&southbound.Up{Applied: &southbound.Applied{Generation: d.Assignment.Generation}})
+			}
+		}
+	}()
+}
 
 // Sees reports the named neighbours as up.
 func (n *Node) Sees(names ...string) error {
