@@ -222,7 +222,7 @@ type Reply struct {
 	Bill        *northbound.IssuedBill
 	// Reports are the refusals of Input.Reports, one each; nil for those taken.
 	Reports []error
-	Session     *camara.SessionInfo
+	Session *camara.SessionInfo
 }
 
 // Effect is something to be carried out, in order; exactly one field is set.

@@ -356,6 +356,9 @@ func (s *Session) end() time.Time {
 // sessionOver carries out that a session's end has come.
 func (x *step) sessionOver(id string) {
 	s := x.s.Sessions[id]
+	if s == nil || s.end().After(x.now) {
+		return // its reservation has ended in this very step
+	}
 	r := x.s.Reservations[s.Reservation]
 	switch {
 	case s.Status == camara.Unavailable:
