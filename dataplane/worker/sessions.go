@@ -26,6 +26,7 @@ func (w *Worker) Install(s *session.Session, current bool) {
 // become makes s the session that seals. Having agreed on it, the other side
 // has answered whatever was sent before.
 func (w *Worker) become(s *session.Session) {
+	w.now = max(w.now, s.Created) // it may have been agreed on after this batch's clock was read
 	s.Peer.Current = s
 	s.Peer.Asked = false
 	s.Peer.Activity.Answered()

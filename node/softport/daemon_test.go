@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -64,6 +65,7 @@ type ends struct {
 	far        string    // B's inside address, for probes
 	keyB       string    // B's public key
 	keyA       string
+	saidA      bytes.Buffer // what A's program said; to be read once it has ended
 }
 
 // daemon is how to start a contender: a program and its environment; no program is
@@ -102,18 +104,18 @@ func connect(t testing.TB, a, b daemon) *ends {
 	serial++
 	e := &ends{ifA: fmt.Sprintf("sa%dx%d", os.Getpid(), serial), ifB: fmt.Sprintf("sb%dx%d", os.Getpid(), serial), far: "fd01::2"}
 	e.a, e.b = nstest.Pair(t, "fd00::1/64", "fd00::2/64")
-	start := func(n *nstest.Namespace, d daemon, name string) *exec.Cmd {
+	start := func(n *nstest.Namespace, d daemon, name string, said io.Writer) *exec.Cmd {
 		if d.path == "" {
 			n.IP(t, "link add "+name+" type wireguard")
 			return nil
 		}
 		cmd := exec.Command(d.path, "-f", name)
 		cmd.Env = append(append(os.Environ(), d.env...), "LOG_LEVEL=error", "WG_PROCESS_FOREGROUND=1")
-		cmd.Stderr = os.Stderr
+		cmd.Stderr = said
 		n.Start(t, cmd)
 		return cmd
 	}
-	e.cmdA, e.cmdB = start(e.a, a, e.ifA), start(e.b, b, e.ifB)
+	e.cmdA, e.cmdB = start(e.a, a, e.ifA, io.MultiWriter(os.Stderr, &e.saidA)), start(e.b, b, e.ifB, os.Stderr)
 	private, public := [2]string{}, [2]string{}
 	for i := range 2 {
 		k, err := ecdh.X25519().GenerateKey(rand.Reader)
@@ -238,6 +240,21 @@ func TestDropInIsConfiguredByWgAndTalksToWireguardGo(t *testing.T) {
 			if show, _ := e.a.Run("wg", "show", e.ifA, "listen-port"); strings.TrimSpace(show) != "51999" {
 				t.Errorf("the port is %q", show)
 			}
+			// A port that somebody has is refused, and the tunnel stays where it is.
+			var other net.PacketConn
+			if err := e.a.Do(func() (err error) { other, err = net.ListenPacket("udp", "[::]:52000"); return err }); err != nil {
+				t.Fatal(err)
+			}
+			if out, err := e.a.Run("wg", "set", e.ifA, "listen-port", "52000"); err == nil || !strings.Contains(err.Error(), "Address already in use") {
+				t.Errorf("a port that is taken: %v %s", err, out)
+			}
+			other.Close()
+			if show, _ := e.a.Run("wg", "show", e.ifA, "listen-port"); strings.TrimSpace(show) != "51999" {
+				t.Errorf("after the refusal the port is %q", show)
+			}
+			if name != "theirs and ours" {
+				e.echo(t)
+			}
 			if out, err := e.a.Run("wg", "set", e.ifA, "listen-port", "0", "peer", "AAAA"); err == nil {
 				t.Errorf("wg accepted a broken key: %s", out)
 			}
@@ -255,10 +272,30 @@ func traced(back bool) []byte {
 }
 
 func TestDropInEndsWithItsInterface(t *testing.T) {
+	for _, suite := range []string{"chacha", "workers 3"} {
+		t.Run(suite, func(t *testing.T) { endsWithItsInterface(t, ourselves(t, suite)) })
+	}
+}
+
+// endsWithItsInterface deletes the TUN under traffic.
+func endsWithItsInterface(t *testing.T, ours daemon) {
 	need.Root(t)
-	ours := ourselves(t, "chacha")
 	e := connect(t, ours, ours)
 	e.echo(t)
+	p := e.newPinger(t)
+	defer p.close()
+	flowing := make(chan struct{})
+	go func() {
+		for i := 0; ; i++ {
+			if _, err := p.here.WriteTo(make([]byte, 1000), &net.UDPAddr{IP: p.to, Port: 7}); err != nil {
+				return // closed, or there is no way to B any more
+			}
+			if i == 50 {
+				close(flowing)
+			}
+		}
+	}()
+	<-flowing
 	e.a.IP(t, "link del "+e.ifA)
 	done := make(chan error, 1)
 	go func() { done <- e.cmdA.Wait() }()
@@ -266,6 +303,12 @@ func TestDropInEndsWithItsInterface(t *testing.T) {
 	case <-done:
 	case <-time.After(20 * time.Second):
 		t.Fatal("the daemon outlives its interface")
+	}
+	if said := strings.TrimSpace(e.saidA.String()); said != "the interface "+e.ifA+" was deleted: file descriptor in bad state" {
+		t.Errorf("it said %q", said)
+	}
+	if e.cmdA.ProcessState.ExitCode() != 1 {
+		t.Errorf("it ended with %v", e.cmdA.ProcessState)
 	}
 	if _, err := os.Stat("/var/run/wireguard/" + e.ifA + ".sock"); err == nil {
 		t.Error("the configuration socket was left behind")

@@ -138,6 +138,14 @@ func TestAPortThatIsTakenIsNamed(t *testing.T) {
 		} else if !strings.Contains(err.Error(), "51820") {
 			t.Errorf("the refusal does not name the port: %v", err)
 		}
+		// The port of a further worker.
+		b, err = Open(Options{Interface: "port1", ListenPort: 51819, Ports: []uint16{51820}})
+		if err == nil {
+			b.Close()
+			t.Error("two engines share a port")
+		} else if !strings.Contains(err.Error(), "bind UDP port 51820: address already in use") {
+			t.Errorf("the refusal of a worker's port: %v", err)
+		}
 		return nil
 	})
 	if err != nil {

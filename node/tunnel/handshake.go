@@ -222,7 +222,7 @@ func (m *Machine) Confirmed(now Now, local uint32, out []Effect) []Effect {
 		return out
 	}
 	out = m.install(l, s, out)
-	l.peer.lastHandshake, l.agreedAt = now.Wall, now.Mono
+	l.peer.lastHandshake, l.agreedAt = now.Wall, s.created // the worker may have sent by it since, before this was told
 	// What we wanted is there; an initiation under way may still be answered.
 	l.wanting = false
 	return out
@@ -257,7 +257,7 @@ func (m *Machine) tick(now Now, l *lane, a Activity, out []Effect) []Effect {
 			out = m.initiate(now, l, out)
 		}
 	}
-	if !l.wanting && a.Unanswered > l.agreedAt && t-a.Unanswered >= keepaliveTimeout+rekeyTimeout &&
+	if !l.wanting && a.Unanswered >= l.agreedAt && a.Unanswered > 0 && t-a.Unanswered >= keepaliveTimeout+rekeyTimeout &&
 		(l.firedFor != a.Unanswered || a.LastSent > l.gaveUpAt) {
 		l.firedFor = a.Unanswered
 		out = m.begin(now, l, out)
