@@ -289,7 +289,7 @@ func TestFromTokenToReceipt(t *testing.T) {
 	older := must(w.op.Checkpoint(ctx))(t)
 	must(w.op.AddInstitution(ctx, northbound.InstitutionRequest{Name: "west"}))(t)
 	leaves := 0
-	newest := must(evidence.VerifyLog(w.consumer.LogKey, older, func(path string) ([]byte, error) {
+	newest := must(evidence.VerifyLog(evidence.TrustLog(w.consumer.LogKey), older, func(path string) ([]byte, error) {
 		if path == "checkpoint" {
 			return w.op.Checkpoint(ctx)
 		}
@@ -298,12 +298,12 @@ func TestFromTokenToReceipt(t *testing.T) {
 	if st := must(w.op.Status(ctx))(t); newest.Size != st.LogSize || int64(leaves) != st.LogSize {
 		t.Errorf("verified %d leaves, read %d, the log has %d", newest.Size, leaves, st.LogSize)
 	}
-	v := must(evidence.VerifyReceipt(receipt, w.consumer.LogKey))(t)
+	v := must(evidence.VerifyReceipt(receipt, evidence.TrustLog(w.consumer.LogKey)))(t)
 	var body struct{ Record northbound.UsageRecord }
 	if err := json.Unmarshal(v.Body, &body); err != nil || body.Record.Bytes != 1<<30 || body.Record.Root != d.Record.Root.String() {
 		t.Errorf("the receipt says %s (%v)", v.Body, err)
 	}
-	if _, err := evidence.VerifyReceipt(bytes.Replace(receipt, []byte(`"index":`), []byte(`"index":1`), 1), w.consumer.LogKey); err == nil {
+	if _, err := evidence.VerifyReceipt(bytes.Replace(receipt, []byte(`"index":`), []byte(`"index":1`), 1), evidence.TrustLog(w.consumer.LogKey)); err == nil {
 		t.Error("a changed receipt was accepted")
 	}
 }

@@ -29,10 +29,11 @@ type sample struct {
 
 // measured is one look at everything.
 type measured struct {
-	status   northbound.Status
-	states   map[northbound.ReservationState]int
-	transfer map[northbound.TransferState]int
-	counters *counters
+	status    northbound.Status
+	states    map[northbound.ReservationState]int
+	transfer  map[northbound.TransferState]int
+	counters  *counters
+	published int64
 }
 
 func one(v float64) []sample { return []sample{{"", v}} }
@@ -83,6 +84,7 @@ var metrics = []metric{
 	{"dssn_controller_snapshots_total", "counter", "Snapshots saved since the start.", func(m *measured) []sample { return one(float64(m.counters.snapshots.Load())) }},
 	{"dssn_controller_usage_reports_total", "counter", "Usage reports of nodes made durable since the start.", func(m *measured) []sample { return one(float64(m.counters.reports.Load())) }},
 	{"dssn_controller_forged_reports_total", "counter", "Usage reports with a signature that was not the node's, since the start.", func(m *measured) []sample { return one(float64(m.counters.forged.Load())) }},
+	{"dssn_controller_evidence_published_leaves", "gauge", "Leaves under the checkpoint that is served; behind the leaves' total while witnesses are asked.", func(m *measured) []sample { return one(float64(m.published)) }},
 	{"dssn_nodes", "gauge", "Nodes by whether their stream is up.", func(m *measured) []sample {
 		up := 0
 		for _, n := range m.status.Nodes {
@@ -141,6 +143,10 @@ func (c *Controller) measure() *measured {
 		n.Connected, n.Applied, n.Transit = l.connected, l.applied.Generation, l.transit
 	}
 	m.status.Journal, _ = c.engine.journal.Head()
+	m.published = m.status.LogSize
+	if _, size, err := c.engine.log.Published(); err == nil && c.witness != nil {
+		m.published = size
+	}
 	return m
 }
 

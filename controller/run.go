@@ -58,6 +58,9 @@ type Options struct {
 	// SinkCA is the path of PEM certificates; servers that they vouch for are sinks
 	// of notifications too, beside those that the system trusts.
 	SinkCA string
+	// Witnesses is the path of a policy file (evidence.ReadPolicy) that names who
+	// cosigns the evidence log; empty means nobody does.
+	Witnesses string
 	// BGP is the path of a dssn-bgp/1 file; empty means that the domain speaks to
 	// no other. BGPCommand makes the speaker's process, which calls bgp.Serve.
 	BGP        string
@@ -75,6 +78,7 @@ type Options struct {
 type Controller struct {
 	engine   *engine
 	intake   *intake
+	witness  *witnesses // nil where nobody cosigns
 	ca       *authority
 	sessions *sessions
 	logger   *slog.Logger
@@ -172,9 +176,27 @@ func newController(j *journal.Journal, o *Options) (*Controller, error) {
 	if err := c.engine.recover(); err != nil {
 		return nil, fmt.Errorf("recover from the journal: %w", err)
 	}
+	if c.witness, err = o.witnesses(log, j); err != nil {
+		return nil, err
+	}
 	n, _ := j.Head()
 	o.Logger.Info("recovered", "entries", n, "took", time.Since(began).Round(time.Millisecond))
 	return c, nil
+}
+
+// witnesses reads the policy, if there is one.
+func (o *Options) witnesses(log *evidence.Log, j *journal.Journal) (*witnesses, error) {
+	var policy evidence.Policy
+	if o.Witnesses != "" {
+		text, err := os.ReadFile(o.Witnesses)
+		if err != nil {
+			return nil, fmt.Errorf("read the witnesses: %w", err)
+		}
+		if policy, err = evidence.ReadPolicy(text); err != nil {
+			return nil, fmt.Errorf("read the witnesses: %s: %w", o.Witnesses, err)
+		}
+	}
+	return newWitnesses(log, j, policy, o.Logger)
 }
 
 // openLog opens the evidence log with the key that the journal keeps.
@@ -239,6 +261,10 @@ func (c *Controller) serve(ctx context.Context, o *Options) error {
 	engineCtx, stopEngine := context.WithCancel(context.WithoutCancel(ctx))
 	go func() { running <- c.engine.run(engineCtx) }()
 	go c.intake.run(engineCtx)
+	if c.witness != nil {
+		go c.witness.run(engineCtx)
+		defer func() { stopEngine(); <-c.witness.done }()
+	}
 	defer func() { stopEngine(); <-c.engine.done; <-c.intake.done }()
 	if err := c.configure(ctx, o); err != nil {
 		return err

@@ -350,6 +350,7 @@ func (s service) Receipt(ctx context.Context, by northbound.WhoAmI, transfer str
 	if err != nil {
 		return nil, problem(err)
 	}
+	s.witness.cover(ctx, r.Receipt.Index)
 	f, err := s.engine.log.Receipt(r.Receipt.Index, r.Receipt.Body)
 	if err != nil {
 		return nil, err
@@ -410,7 +411,14 @@ func (s service) Events(_ context.Context, by northbound.WhoAmI, after int64, li
 	return ask(s, func(c *core.Core) ([]northbound.Event, error) { return c.Events(by, after, limit), nil })
 }
 
-func (s service) Checkpoint(context.Context) ([]byte, error) { return s.engine.log.Checkpoint() }
+// Checkpoint returns the published checkpoint where witnesses are asked, else the newest.
+func (s service) Checkpoint(context.Context) ([]byte, error) {
+	if s.witness != nil {
+		msg, _, err := s.engine.log.Published()
+		return msg, err
+	}
+	return s.engine.log.Checkpoint()
+}
 
 func (s service) Tile(_ context.Context, path string) ([]byte, bool, error) {
 	return s.engine.log.Tile(path)

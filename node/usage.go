@@ -29,6 +29,11 @@ type usageFile struct {
 
 const usageEvery = time.Second
 
+// saysSomething is how often a node that has ever counted anything reports although
+// nothing changed: the controller seals usage every five minutes and then has to
+// know that this end has nothing to add.
+const saysSomething = 2 * time.Minute
+
 // usage gathers counts and deliveries, keeps them and reports them.
 type usage struct {
 	save     func(*usageFile) error
@@ -41,6 +46,7 @@ type usage struct {
 	sentDone map[uint64][]string            // transfers done in report Sequence
 	acked    uint64                         // highest sequence acknowledged
 	dirty    bool                           // received changed since the last save
+	reported time.Time                      // of the last report
 }
 
 func newUsage(s *state) (*usage, error) {
@@ -108,7 +114,8 @@ func (u *usage) report(now time.Time) (*southbound.Usage, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	counts := u.sums()
-	if slices.Equal(counts, u.file.Counts) && slices.Equal(served, u.file.Served) && !u.dirty && u.acked >= u.file.Sequence {
+	if slices.Equal(counts, u.file.Counts) && slices.Equal(served, u.file.Served) && !u.dirty && u.acked >= u.file.Sequence &&
+		(len(counts) == 0 || now.Sub(u.reported) < saysSomething) {
 		return nil, nil
 	}
 	f := u.file
@@ -122,7 +129,7 @@ func (u *usage) report(now time.Time) (*southbound.Usage, error) {
 	if err := u.save(&f); err != nil {
 		return nil, err
 	}
-	u.file, u.dirty = f, false
+	u.file, u.dirty, u.reported = f, false, now
 	r := &southbound.Usage{Epoch: f.Epoch, Sequence: f.Sequence, At: now, Counts: f.Counts, Deliveries: slices.Clone(f.Received)}
 	for _, s := range served {
 		r.Deliveries = append(r.Deliveries, s.Delivery)

@@ -122,6 +122,10 @@ func TestAReportIsRepeatedUntilItIsAcknowledged(t *testing.T) {
 	if r, _ := u.report(now); r != nil {
 		t.Errorf("after the acknowledgement still %+v", r)
 	}
+	// The controller hears from time to time that there is nothing to add.
+	if r, _ := u.report(now.Add(saysSomething)); r == nil || len(r.Counts) != 1 || len(r.Deliveries) != 0 {
+		t.Errorf("after %v of silence %+v, want the counts once more", saysSomething, r)
+	}
 	// A late word of the same transfer does not take anything back.
 	u.delivered(southbound.Delivery{Transfer: "u", ContentBytes: 10})
 	u.delivered(southbound.Delivery{Transfer: "u", ContentBytes: 4})

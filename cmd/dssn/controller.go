@@ -61,6 +61,7 @@ killed at any moment without loss of what was acknowledged; nodes go on without 
 	f.StringVar(&o.Tariff, "tariff", "", "tariff `file` (default: the standard tariff)")
 	f.StringVar(&o.Profiles, "qos-profiles", "", "dssn-qos-profiles/1 `file`: what CAMARA's sessions are offered (default: the standard profiles)")
 	f.StringVar(&o.SinkCA, "sink-ca", "", "PEM `file`: certificates that vouch for sinks of notifications, beside the system's")
+	f.StringVar(&o.Witnesses, "witnesses", "", "policy `file` naming the witnesses that cosign the evidence log (default: none)")
 	f.StringVar(&o.BGP, "bgp", "", "dssn-bgp/1 `file`: announce the identifiers' regions to other domains (default: speak to none)")
 	f.StringSliceVar(&o.Listen, "listen", []string{"[::]:8443"}, "`address` to answer nodes and programs at, with TLS")
 	f.StringVar(&block, "block", dssn.LabBlock.String(), "locator `block` of the network's SIDs")

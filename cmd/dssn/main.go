@@ -33,7 +33,7 @@ func families() []family {
 			publishCommand(), datasetsCommand(), grantCommand(), revokeCommand(),
 			approveCommand(), freezeCommand(), unfreezeCommand(), freezesCommand(),
 			reserveCommand(), reservationsCommand(), releaseCommand(), getCommand(),
-			usageCommand(), billCommand(), receiptCommand(),
+			usageCommand(), billCommand(), receiptCommand(), evidenceCommand(),
 		}},
 		{"For operators:", []*cobra.Command{
 			controllerCommand(), nodeCommand(), institutionCommand(), tokenCommand(),

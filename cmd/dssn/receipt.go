@@ -76,48 +76,49 @@ func writeWhole(path string, text []byte) error {
 }
 
 func receiptVerifyCommand() *cobra.Command {
-	var key string
+	var t trust
 	cmd := &cobra.Command{
 		Use:   "verify FILE",
 		Short: "Check a receipt offline against the evidence log's signed checkpoint",
-		Long: `Needs no network. The log's verifier key is taken from --log-key, or from the
-state directory of a node that has joined (it learned the key then); without either
+		Long: `Needs no network. The log's verifier key is taken from --log-key or --policy, or from
+the state directory of a node that has joined (it learned the key then); without any
 the receipt's own key is used, which proves only that the file agrees with itself.`,
 		Args: exactly("FILE"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			text, err := os.ReadFile(args[0])
-			if err != nil {
-				return usagef("the receipt %s cannot be read: %v; name a file that `dssn receipt get` wrote", args[0], err)
-			}
-			trust := "the key given"
-			if key == "" {
-				key, trust = knownLogKey(cmd), "the key this node learned when it joined"
-			}
-			if key == "" {
-				trust = "the receipt's own key only: give the operator's with --log-key"
-			}
-			v, err := evidence.VerifyReceipt(text, key)
-			if err != nil {
-				return fmt.Errorf("%s proves nothing: %w; ask the operator for it again", args[0], err)
-			}
-			out := struct {
-				Body     json.RawMessage `json:"body"`
-				Log      string          `json:"log"`
-				TreeSize int64           `json:"tree_size"`
-				Index    int64           `json:"index"`
-				Trust    string          `json:"trust"`
-			}{v.Body, v.Log, v.Size, v.Index, trust}
-			return emit(cmd, out, func(w io.Writer) error {
-				fmt.Fprintf(w, "the receipt is good: leaf %d of %d in the log %s\n", v.Index, v.Size, v.Log)
-				return table(w, func(row func(string, ...any)) {
-					row("  trusting\t%s", trust)
-					printBody(v.Body, "  ", row)
-				})
-			})
-		},
+		RunE: func(cmd *cobra.Command, args []string) error { return verifyReceipt(cmd, args[0], &t) },
 	}
-	cmd.Flags().StringVar(&key, "log-key", "", "verifier `key` of the operator's evidence log")
+	t.flags(cmd)
 	return cmd
+}
+
+func verifyReceipt(cmd *cobra.Command, path string, t *trust) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return usagef("the receipt %s cannot be read: %v; name a file that `dssn receipt get` wrote", path, err)
+	}
+	policy := t.policy(cmd)
+	if t.broken != nil {
+		return t.broken
+	}
+	v, err := evidence.VerifyReceipt(text, policy)
+	if err != nil {
+		return fmt.Errorf("%s proves nothing: %w; ask the operator for it again", path, err)
+	}
+	out := struct {
+		Body     json.RawMessage `json:"body"`
+		Log      string          `json:"log"`
+		TreeSize int64           `json:"tree_size"`
+		Index    int64           `json:"index"`
+		Cosigned []string        `json:"cosigned,omitempty"`
+		Trust    string          `json:"trust"`
+	}{v.Body, v.Log, v.Size, v.Index, v.Cosigned, t.says}
+	return emit(cmd, out, func(w io.Writer) error {
+		fmt.Fprintf(w, "the receipt is good: leaf %d of %d in the log %s\n", v.Index, v.Size, v.Log)
+		return table(w, func(row func(string, ...any)) {
+			row("  trusting\t%s", t.says)
+			row("  cosigned by\t%s", listOr(v.Cosigned, "nobody"))
+			printBody(v.Body, "  ", row)
+		})
+	})
 }
 
 // knownLogKey is what the node of the state directory learned when it joined.

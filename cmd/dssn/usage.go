@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 
 	"github.com/spf13/cobra"
 
@@ -12,7 +13,7 @@ import (
 )
 
 func usageCommand() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "usage",
 		Short: "Show what was metered, at both ends",
 		Args:  exactly(),
@@ -28,6 +29,70 @@ func usageCommand() *cobra.Command {
 			return emit(cmd, u, func(w io.Writer) error { return printUsage(w, u) })
 		},
 	}
+	cmd.AddCommand(disputesCommand(), resolveCommand())
+	return cmd
+}
+
+func disputesCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "disputes",
+		Short: "Show what two ends disagree on, which is not billed",
+		Args:  exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := open(cmd)
+			if err != nil {
+				return err
+			}
+			var list []northbound.Dispute
+			if err := c.call(cmd.Context(), http.MethodGet, "/v1/disputes", nil, &list); err != nil {
+				return err
+			}
+			return emit(cmd, list, func(w io.Writer) error {
+				if len(list) == 0 {
+					_, err := fmt.Fprintln(w, "nothing is disputed")
+					return err
+				}
+				return table(w, func(row func(string, ...any)) {
+					row("DISPUTE\tPAYER\tSINCE\tWHAT")
+					for _, d := range list {
+						id := d.Transfer
+						if id == "" {
+							id = d.Reservation.String()
+						}
+						row("%s\t%s\t%s\t%s", id, d.Institution, moment(d.At), d.Detail)
+					}
+				})
+			})
+		},
+	}
+}
+
+func resolveCommand() *cobra.Command {
+	var q northbound.ResolveRequest
+	cmd := &cobra.Command{
+		Use:   "resolve RESERVATION|TRANSFER --bytes N --reason TEXT",
+		Short: "Decide a dispute: how many bytes are billed (operator only)",
+		Args:  exactly("RESERVATION|TRANSFER"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if !cmd.Flags().Changed("bytes") || q.Reason == "" {
+				return usagef("a decision needs --bytes and --reason: see `dssn usage disputes` for what each end says")
+			}
+			c, err := open(cmd)
+			if err != nil {
+				return err
+			}
+			if err := c.call(cmd.Context(), http.MethodPost, "/v1/disputes/"+url.PathEscape(args[0])+"/resolve", q, nil); err != nil {
+				return err
+			}
+			return emit(cmd, q, func(w io.Writer) error {
+				_, err := fmt.Fprintf(w, "decided: %d bytes of %s are billed; the decision is in the evidence log\n", q.Bytes, args[0])
+				return err
+			})
+		},
+	}
+	cmd.Flags().Uint64Var(&q.Bytes, "bytes", 0, "`number` of bytes that are billed, no more than either end claims")
+	cmd.Flags().StringVar(&q.Reason, "reason", "", "why, for the record")
+	return cmd
 }
 
 func printUsage(w io.Writer, u northbound.Usage) error {
@@ -59,47 +124,4 @@ func reservationText(id dssn.ReservationID) string {
 		return "-"
 	}
 	return id.String()
-}
-
-func billCommand() *cobra.Command {
-	var institution string
-	cmd := &cobra.Command{
-		Use:   "bill",
-		Short: "Show what is owed, by dimension",
-		Args:  exactly(),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := open(cmd)
-			if err != nil {
-				return err
-			}
-			path := "/v1/bills"
-			if institution != "" {
-				path += "?institution=" + queryText(institution)
-			}
-			var b northbound.Bill
-			if err := c.call(cmd.Context(), http.MethodGet, path, nil, &b); err != nil {
-				return err
-			}
-			return emit(cmd, b, func(w io.Writer) error {
-				from := "everything"
-				if b.From.Unix() > 0 {
-					from = moment(b.From)
-				}
-				fmt.Fprintf(w, "%s, %s until %s, tariff %s\n", b.Institution, from, moment(b.To), b.Tariff)
-				err := table(w, func(row func(string, ...any)) {
-					row("  DIMENSION\tQUANTITY\tUNIT\tPRICE\tAMOUNT\tFOR")
-					for _, l := range b.Lines {
-						row("  %s\t%s\t%s\t%s\t%s\t%s", l.Dimension, l.Quantity, l.Unit, l.Price, l.Amount, l.Subject)
-					}
-				})
-				if err != nil {
-					return err
-				}
-				_, err = fmt.Fprintf(w, "  total %s %s\n", b.Total, b.Currency)
-				return err
-			})
-		},
-	}
-	cmd.Flags().StringVar(&institution, "institution", "", "whose bill; only an operator needs it")
-	return cmd
 }

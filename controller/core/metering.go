@@ -2,11 +2,11 @@ package core
 
 import (
 	"encoding/hex"
-	"encoding/json"
 	"time"
 
 	"dssn"
 	"dssn/controller/evidence/merkle"
+	"dssn/controller/ledger"
 	"dssn/controller/northbound"
 	"dssn/controller/southbound"
 )
@@ -87,7 +87,7 @@ type intervalLeaf struct {
 	Sent         uint64    `json:"sent_bytes"`
 	Received     uint64    `json:"received_bytes"`
 	// Root is the RFC 6962 root, hexadecimal, of the JSON of each
-	// northbound.UsageInterval, in the order of reservations.
+	// northbound.UsageInterval (ledger.IntervalText), in the order of reservations.
 	Root string `json:"root"`
 }
 
@@ -98,6 +98,7 @@ func (x *step) seal() {
 	type group struct{ institution, kind string }
 	leaves := map[group]*intervalLeaf{}
 	texts := map[group][][]byte{}
+	members := map[group][]*Reservation{} // with a contract
 	var order []group
 	for _, id := range sortedKeys(x.s.OpenIntervals) {
 		o, r := x.s.OpenIntervals[id], x.s.Reservations[id]
@@ -113,6 +114,7 @@ func (x *step) seal() {
 			g.kind = "interval-background"
 		} else {
 			r.Intervals = append(r.Intervals, v)
+			members[g] = append(members[g], r)
 			m := r.mark(x.Core, x.now)
 			if old, waits := x.s.Unjudged[id]; waits {
 				m.Since = old.Since
@@ -126,12 +128,19 @@ func (x *step) seal() {
 		l := leaves[g]
 		l.Reservations++
 		l.Sent, l.Received = plus(l.Sent, v.Sent), plus(l.Received, v.Received)
-		texts[g] = append(texts[g], intervalText(v))
+		texts[g] = append(texts[g], ledger.IntervalText(v))
 	}
 	for _, g := range order {
-		root := merkle.Root(texts[g])
+		root, proofs := merkle.Proofs(texts[g])
 		leaves[g].Root = hex.EncodeToString(root[:])
-		x.leaf(leaves[g])
+		at, _ := x.leaf(leaves[g])
+		for i, r := range members[g] {
+			s := &northbound.IntervalSeal{Leaf: at, Index: i, Size: len(proofs)}
+			for _, h := range proofs[i] {
+				s.Proof = append(s.Proof, hex.EncodeToString(h[:]))
+			}
+			r.Intervals[len(r.Intervals)-1].Seal = s
+		}
 	}
 	clear(x.s.OpenIntervals)
 	x.s.IntervalEnd = time.Time{}
@@ -139,15 +148,6 @@ func (x *step) seal() {
 		x.s.IntervalEnd = x.now.Truncate(intervalLength).Add(intervalLength)
 		x.wake(dueInterval, "", 0)
 	}
-}
-
-// intervalText is an interval as its leaf's root covers it.
-func intervalText(v northbound.UsageInterval) []byte {
-	b, err := json.Marshal(v)
-	if err != nil {
-		panic("an interval cannot be written: " + err.Error()) // plain data
-	}
-	return b
 }
 
 // part adds what the receiver of a transfer has verified since its last report

@@ -1,7 +1,8 @@
 // Package evidence keeps the log that anyone can check: a Merkle tree of leaves
 // (RFC 6962 hashes, golang.org/x/mod/sumdb/tlog), whose size and root are
 // signed as a checkpoint (a C2SP tlog-checkpoint, which is a signed note), and
-// served as C2SP tlog-tiles. A receipt file carries all that is needed to check
+// served as C2SP tlog-tiles. Witnesses cosign it (witness.go); a policy says whose
+// word is asked for (policy.go). A receipt file carries all that is needed to check
 // it with nothing but the log's verifier key.
 //
 // It does not know what leaves mean, and keeps nothing itself: hashes and
@@ -53,6 +54,9 @@ type Log struct {
 	// cached is the checkpoint of cachedSize leaves.
 	cached     []byte
 	cachedSize int64
+	// published is a checkpoint with witnesses' signatures; see SetPublished.
+	published     []byte
+	publishedSize int64
 }
 
 // Open opens the log in store; signer and verifier are as NewKey made them.

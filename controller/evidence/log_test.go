@@ -90,7 +90,7 @@ func TestTheLogIsTheTreeOfItsLeaves(t *testing.T) {
 			t.Fatal(err)
 		}
 		text, _ := json.Marshal(f)
-		v, err := evidence.VerifyReceipt(text, verifier)
+		v, err := evidence.VerifyReceipt(text, evidence.TrustLog(verifier))
 		if err != nil || string(v.Body) != string(leaves[i]) || v.Index != i {
 			t.Errorf("receipt %d: %+v, %v", i, v, err)
 		}
@@ -104,7 +104,7 @@ func TestTheLogIsTheTreeOfItsLeaves(t *testing.T) {
 			bad := *f
 			change(&bad)
 			text, _ := json.Marshal(bad)
-			if _, err := evidence.VerifyReceipt(text, verifier); err == nil {
+			if _, err := evidence.VerifyReceipt(text, evidence.TrustLog(verifier)); err == nil {
 				t.Errorf("receipt %d with another %s was accepted", i, what)
 			}
 		}
@@ -112,7 +112,7 @@ func TestTheLogIsTheTreeOfItsLeaves(t *testing.T) {
 	_, other, _ := evidence.NewKey("test.log")
 	f, _ := l.Receipt(3, leaves[3])
 	text, _ := json.Marshal(f)
-	if _, err := evidence.VerifyReceipt(text, other); err == nil {
+	if _, err := evidence.VerifyReceipt(text, evidence.TrustLog(other)); err == nil {
 		t.Error("a receipt of a log that is not trusted was accepted")
 	}
 
@@ -242,14 +242,14 @@ func TestALogThatWasRewrittenOrCutIsFound(t *testing.T) {
 			return b, err
 		}
 	}
-	if _, err := evidence.VerifyLog(verifier, checkpoints[0], serve(logs[0]), nil); err != nil {
+	if _, err := evidence.VerifyLog(evidence.TrustLog(verifier), checkpoints[0], serve(logs[0]), nil); err != nil {
 		t.Errorf("a log that only grew: %v", err)
 	}
-	if _, err := evidence.VerifyLog(verifier, checkpoints[1], serve(logs[0]), nil); err == nil {
+	if _, err := evidence.VerifyLog(evidence.TrustLog(verifier), checkpoints[1], serve(logs[0]), nil); err == nil {
 		t.Error("another past went unnoticed")
 	}
 	grown, _ := logs[0].Checkpoint()
-	if _, err := evidence.VerifyLog(verifier, grown, serve(logs[1]), nil); err == nil {
+	if _, err := evidence.VerifyLog(evidence.TrustLog(verifier), grown, serve(logs[1]), nil); err == nil {
 		t.Error("a shorter log went unnoticed")
 	}
 }
@@ -268,7 +268,7 @@ func checkWhole(t *testing.T, l *evidence.Log, leaves [][]byte, verifier string)
 		return b, err
 	}
 	var read [][]byte
-	c, err := evidence.VerifyLog(verifier, nil, honest, func(i int64, b []byte) error {
+	c, err := evidence.VerifyLog(evidence.TrustLog(verifier), nil, honest, func(i int64, b []byte) error {
 		if i != int64(len(read)) {
 			t.Errorf("leaf %d came after %d", i, len(read))
 		}
@@ -278,7 +278,7 @@ func checkWhole(t *testing.T, l *evidence.Log, leaves [][]byte, verifier string)
 	if err != nil || c.Size != int64(len(leaves)) || c.Root != root(leaves) || root(read) != c.Root {
 		t.Fatalf("%+v, %v", c, err)
 	}
-	if _, err := evidence.VerifyLog(verifier, c.Checkpoint, honest, nil); err != nil {
+	if _, err := evidence.VerifyLog(evidence.TrustLog(verifier), c.Checkpoint, honest, nil); err != nil {
 		t.Errorf("the log is not its own continuation: %v", err)
 	}
 	for what, change := range map[string]func([]byte) []byte{
@@ -293,7 +293,7 @@ func checkWhole(t *testing.T, l *evidence.Log, leaves [][]byte, verifier string)
 			}
 			return b, err
 		}
-		if _, err := evidence.VerifyLog(verifier, nil, liar, nil); err == nil {
+		if _, err := evidence.VerifyLog(evidence.TrustLog(verifier), nil, liar, nil); err == nil {
 			t.Errorf("an entry bundle that was %s went unnoticed", what)
 		}
 	}
@@ -306,7 +306,7 @@ func FuzzVerifyReceipt(f *testing.F) {
 	}
 	f.Add([]byte(`{"format":"dssn-receipt/1","body":"e30=","index":0,"proof":[],"checkpoint":"a\n1\n` + base64.StdEncoding.EncodeToString(make([]byte, 32)) + `\n"}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if v, err := evidence.VerifyReceipt(b, verifier); err == nil {
+		if v, err := evidence.VerifyReceipt(b, evidence.TrustLog(verifier)); err == nil {
 			t.Errorf("accepted without the log's key: %+v", v)
 		}
 	})

@@ -33,18 +33,23 @@ type File struct {
 // FileFormat is the name of the receipt format.
 const FileFormat = "dssn-receipt/1"
 
-// Receipt makes the file of the leaf with that index and text.
+// Receipt makes the file of the leaf with that index and text, under the published
+// checkpoint if that has the leaf already, else under the newest.
 func (l *Log) Receipt(index int64, body []byte) (*File, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	cp, err := l.checkpointLocked()
-	if err != nil {
-		return nil, err
+	cp, size := l.published, l.publishedSize
+	if index >= size {
+		var err error
+		if cp, err = l.checkpointLocked(); err != nil {
+			return nil, err
+		}
+		size = l.size
 	}
-	if index < 0 || index >= l.size {
-		return nil, fmt.Errorf("prove leaf %d: the evidence log has %d leaves", index, l.size)
+	if index < 0 || index >= size {
+		return nil, fmt.Errorf("prove leaf %d: the evidence log has %d leaves", index, size)
 	}
-	proof, err := tlog.ProveRecord(l.size, index, l.reader(0, nil))
+	proof, err := tlog.ProveRecord(size, index, l.reader(0, nil))
 	if err != nil {
 		return nil, fmt.Errorf("prove leaf %d: %w", index, err)
 	}
@@ -61,14 +66,16 @@ type Verified struct {
 	Log   string          // origin of the log
 	Size  int64           // leaves under the checkpoint
 	Index int64
+	// Cosigned are the policy's names of the witnesses that cosigned the checkpoint.
+	Cosigned []string
 }
 
-// VerifyReceipt checks a receipt file offline: the checkpoint is signed by
-// trustedKey, and the body is the leaf that the proof says. trustedKey is the
-// log's verifier key, known from elsewhere (the node's own state, the
-// operator's web page); if it is empty the file's own key is used, which proves
-// only that the file agrees with itself.
-func VerifyReceipt(file []byte, trustedKey string) (*Verified, error) {
+// VerifyReceipt checks a receipt file offline: the checkpoint is as the policy
+// demands, and the body is the leaf that the proof says. The policy's keys are
+// known from elsewhere (the node's own state, the operator's web page); without a
+// log's key the file's own is used, which proves only that the file agrees with
+// itself.
+func VerifyReceipt(file []byte, policy Policy) (*Verified, error) {
 	var f File
 	if err := json.Unmarshal(file, &f); err != nil {
 		return nil, fmt.Errorf("the file is not a receipt: %w: ask for it again with `dssn receipt get`", err)
@@ -76,10 +83,10 @@ func VerifyReceipt(file []byte, trustedKey string) (*Verified, error) {
 	if f.Format != FileFormat {
 		return nil, fmt.Errorf("the file's format is %q, not %q: ask for the receipt again with `dssn receipt get`", f.Format, FileFormat)
 	}
-	if trustedKey == "" {
-		trustedKey = f.LogKey
+	if policy.LogKey == "" {
+		policy.LogKey = f.LogKey
 	}
-	tree, origin, err := OpenCheckpoint([]byte(f.Checkpoint), trustedKey)
+	tree, origin, cosigned, err := policy.Open([]byte(f.Checkpoint))
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +107,7 @@ func VerifyReceipt(file []byte, trustedKey string) (*Verified, error) {
 	if !json.Valid(f.Body) {
 		return nil, fmt.Errorf("the receipt's body is not JSON: it is no receipt of a transfer")
 	}
-	return &Verified{Body: f.Body, Log: origin, Size: tree.N, Index: f.Index}, nil
+	return &Verified{Body: f.Body, Log: origin, Size: tree.N, Index: f.Index, Cosigned: cosigned}, nil
 }
 
 // OpenCheckpoint checks a checkpoint's signature and reads it.

@@ -12,20 +12,21 @@ type Checked struct {
 	Origin     string
 	Size       int64
 	Root       [32]byte
-	Checkpoint []byte // keep it: the next check proves that the log only grew
+	Cosigned   []string // the policy's names of the witnesses that cosigned it
+	Checkpoint []byte   // keep it: the next check proves that the log only grew
 }
 
 // VerifyLog reads a whole log by what it serves and checks it: that the
-// checkpoint is signed by verifierKey, that the entries hash to its root, and,
+// checkpoint is as the policy demands, that the entries hash to its root, and,
 // if older is not nil, that the log which that checkpoint signed is a beginning
 // of this one. fetch returns what is served at "checkpoint" or "tile/…"; each,
 // if not nil, is given every entry in order. Nothing of the server is believed
 // but its signature.
-func VerifyLog(verifierKey string, older []byte, fetch func(path string) ([]byte, error), each func(index int64, leaf []byte) error) (*Checked, error) {
+func VerifyLog(policy Policy, older []byte, fetch func(path string) ([]byte, error), each func(index int64, leaf []byte) error) (*Checked, error) {
 	var begin tlog.Tree
 	var err error
 	if older != nil {
-		if begin, _, err = OpenCheckpoint(older, verifierKey); err != nil {
+		if begin, _, err = OpenCheckpoint(older, policy.LogKey); err != nil {
 			return nil, fmt.Errorf("the older checkpoint: %w", err)
 		}
 	}
@@ -33,7 +34,7 @@ func VerifyLog(verifierKey string, older []byte, fetch func(path string) ([]byte
 	if err != nil {
 		return nil, fmt.Errorf("fetch the checkpoint: %w", err)
 	}
-	tree, origin, err := OpenCheckpoint(cp, verifierKey)
+	tree, origin, cosigned, err := policy.Open(cp)
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +73,7 @@ func VerifyLog(verifierKey string, older []byte, fetch func(path string) ([]byte
 	if f.root() != tree.Hash {
 		return nil, fmt.Errorf("the entries of the log %s do not hash to the root that it signed: one of them was changed", origin)
 	}
-	return &Checked{Origin: origin, Size: tree.N, Root: tree.Hash, Checkpoint: cp}, nil
+	return &Checked{Origin: origin, Size: tree.N, Root: tree.Hash, Cosigned: cosigned, Checkpoint: cp}, nil
 }
 
 // forest is a Merkle tree in the making: the roots of its full subtrees, the

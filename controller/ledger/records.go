@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/big"
 	"slices"
@@ -25,6 +26,17 @@ func RecordHash(r *northbound.UsageRecord) string {
 
 // ContractHash is what a bill line cites of a contract's record.
 func ContractHash(r *northbound.ContractRecord) string { return hashJSON(r) }
+
+// IntervalText is an interval as the evidence log's seal covers it: its JSON
+// without Agreed and Seal.
+func IntervalText(v northbound.UsageInterval) []byte {
+	v.Agreed, v.Seal = time.Time{}, nil
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic("an interval cannot be written: " + err.Error()) // plain data
+	}
+	return b
+}
 
 // rater is one bill in the making.
 type rater struct {

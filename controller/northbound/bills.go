@@ -102,6 +102,19 @@ type UsageInterval struct {
 	// Agreed is when the ends' counters were found to agree on it: it is billed in
 	// the period in which that is. Zero in evidence leaves, which are written before.
 	Agreed time.Time `json:"agreed,omitzero"`
+	// Seal is its place in the evidence log; nil where the operator decided on it,
+	// and in the text that the seal covers.
+	Seal *IntervalSeal `json:"seal,omitempty"`
+}
+
+// IntervalSeal leads from an interval to a leaf of kind "interval".
+type IntervalSeal struct {
+	Leaf  int64 `json:"leaf"`  // of the evidence log
+	Index int   `json:"index"` // in the leaf's tree
+	Size  int   `json:"size"`  // of the leaf's tree
+	// Proof is the audit path of RFC 6962 §2.1.1, hashes in hexadecimal, from the
+	// interval up.
+	Proof []string `json:"proof,omitempty"`
 }
 
 // PeriodRecord is what a bill knows of its institution: flat fees cite it.

@@ -21,6 +21,7 @@ const MaxBodyBytes = 1 << 20
 // Service decides; the controller is one. Errors that are *Problem are answered
 // as such, others as an internal error whose text stays in the log.
 type Service interface {
+	Billing
 	Join(ctx context.Context, q southbound.JoinRequest) (southbound.JoinResponse, error)
 	Renew(ctx context.Context, by WhoAmI, q southbound.RenewRequest) (southbound.RenewResponse, error)
 
@@ -160,6 +161,7 @@ func NewHandler(s Service, o Options) http.Handler {
 		return raw{kind, text}, err
 	})
 
+	a.billing(s)
 	a.evidence(s)
 	a.document()
 	a.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {

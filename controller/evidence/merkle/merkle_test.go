@@ -28,6 +28,25 @@ func TestTheRootIsThatOfATransparencyLog(t *testing.T) {
 			if got := merkle.Root(leaves); got != want {
 				t.Errorf("the root of %d leaves is %x, want %x", n, got, want)
 			}
+			_, proofs := merkle.Proofs(leaves)
+			for i, p := range proofs {
+				oracle := make(tlog.RecordProof, len(p))
+				for k, h := range p {
+					oracle[k] = h
+				}
+				if err := tlog.CheckRecord(oracle, n, want, int64(i), tlog.RecordHash(leaves[i])); err != nil {
+					t.Errorf("the path of leaf %d of %d: %v", i, n, err)
+				}
+				if got, ok := merkle.Climb(leaves[i], i, int(n), p); !ok || got != want {
+					t.Errorf("leaf %d of %d climbs to %x (%v)", i, n, got, ok)
+				}
+				if got, ok := merkle.Climb(leaves[i], i^1, int(n), p); ok && got == want {
+					t.Errorf("leaf %d of %d is taken for leaf %d", i, n, i^1)
+				}
+				if _, ok := merkle.Climb(leaves[i], i, int(n), append(p, p...)); ok && len(p) > 0 {
+					t.Errorf("a path that is too long is taken for leaf %d of %d", i, n)
+				}
+			}
 		}
 		leaf := fmt.Appendf(nil, "leaf %d", n)
 		more, err := tlog.StoredHashes(n, leaf, reader)
