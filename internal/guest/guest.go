@@ -25,7 +25,7 @@ import (
 type Machine struct {
 	// Modules of the kernel, by name; those they depend on are found.
 	Modules []string
-	// Programs of this host that the guest has in /bin.
+	// Programs of this host that the guest has in /bin, by name or by path.
 	Programs []string
 	// Devices are further arguments of qemu-system-x86_64.
 	Devices []string

@@ -8,14 +8,17 @@ import (
 	"time"
 
 	"dssn/internal/guest"
+	"dssn/internal/need"
 )
 
 // TestKernelWireGuardInAGuest runs TestInTheGuest in an emulated machine whose kernel has
 // WireGuard, as this one need not.
 func TestKernelWireGuardInAGuest(t *testing.T) {
+	need.Long(t)
+	t.Setenv("CGO_ENABLED", "0") // for the guest, which has no C library
 	guest.Machine{
-		Modules: []string{"veth", "tun", "wireguard"}, Programs: []string{"ip", "wg"},
-		Jumps: true, MiB: 768, Limit: 4 * time.Minute,
+		Modules: []string{"veth", "tun", "wireguard"}, Programs: []string{"ip", "wg", wireguardGo(t).path},
+		Jumps: true, MiB: 768, Limit: 8 * time.Minute,
 	}.Run(t)
 }
 
@@ -67,13 +70,16 @@ func (e *ends) answers(t *testing.T, n int) (got int) {
 	return got
 }
 
-// TestInTheGuest is our engine opposite the kernel's WireGuard, each beginning in turn: PSK,
-// data both ways, rekeying, roaming; also where the peer is the second worker's. It
+// TestInTheGuest is our engine opposite the kernel's WireGuard and opposite wireguard-go, each
+// beginning in turn: PSK, data both ways, rekeying, roaming; also where the peer is the second worker's. It
 // takes minutes by the guest's clock.
 func TestInTheGuest(t *testing.T) {
 	guest.Need(t)
-	ours, kernel := ourselves(t, "chacha"), daemon{}
-	for name, x := range map[string][2]daemon{"ours begins": {ours, kernel}, "the kernel begins": {kernel, ours}, "three workers": {ourselves(t, "workers 3"), kernel}} {
+	ours, kernel, wireguardGo := ourselves(t, "chacha"), daemon{}, daemon{path: "/bin/wireguard-go"}
+	for name, x := range map[string][2]daemon{
+		"ours begins": {ours, kernel}, "the kernel begins": {kernel, ours}, "three workers": {ourselves(t, "workers 3"), kernel},
+		"ours and wireguard-go": {ours, wireguardGo}, "wireguard-go and ours": {wireguardGo, ours},
+	} {
 		t.Run(name, func(t *testing.T) {
 			e := connect(t, x[0], x[1])
 			defer e.stop()
