@@ -240,6 +240,7 @@ func TestFromTokenToReceipt(t *testing.T) {
 		t.Helper()
 		u := &southbound.Usage{Epoch: "0123456789abcdef", Sequence: 7, At: time.Now(), Counts: []southbound.Count{c},
 			Deliveries: []southbound.Delivery{{Transfer: transfer, End: end, Data: rec.ID, Peer: peer, Reservation: r.ID, ContentBytes: bytes, Started: time.Now(), Done: true}}}
+		u.Deliveries[0].Sign(n.Node, n.Key)
 		u.Sign(n.Node, n.Key)
 		for range 2 { // a repeated report changes nothing
 			if err := n.Send(&southbound.Up{Usage: u}); err != nil {

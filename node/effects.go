@@ -323,6 +323,9 @@ func (n *running) reportUsage() error {
 		return err
 	}
 	if r != nil {
+		for i := range r.Deliveries {
+			r.Deliveries[i].Sign(n.identity.Node, n.keys.identity)
+		}
 		r.Sign(n.identity.Node, n.keys.identity)
 		n.uplink.send(southbound.Up{Usage: r})
 	}

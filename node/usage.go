@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io/fs"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -114,7 +115,7 @@ func (u *usage) report(now time.Time) (*southbound.Usage, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	counts := u.sums()
-	if slices.Equal(counts, u.file.Counts) && slices.Equal(served, u.file.Served) && !u.dirty && u.acked >= u.file.Sequence &&
+	if slices.Equal(counts, u.file.Counts) && slices.EqualFunc(served, u.file.Served, func(a, b transfer.Served) bool { return reflect.DeepEqual(a, b) }) && !u.dirty && u.acked >= u.file.Sequence &&
 		(len(counts) == 0 || now.Sub(u.reported) < saysSomething) {
 		return nil, nil
 	}

@@ -13,7 +13,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"dssn"
 	"dssn/controller/evidence"
+	"dssn/controller/ledger"
 	"dssn/controller/northbound"
 	"dssn/node"
 	"dssn/node/transfer"
@@ -103,6 +105,10 @@ func verifyReceipt(cmd *cobra.Command, path string, t *trust) error {
 	if err != nil {
 		return fmt.Errorf("%s proves nothing: %w; ask the operator for it again", path, err)
 	}
+	signed, err := ledger.VerifyReceipt(v.Body)
+	if err != nil {
+		return fmt.Errorf("%s is leaf %d of the log %s, but proves no transfer: %w", path, v.Index, v.Log, err)
+	}
 	out := struct {
 		Body     json.RawMessage `json:"body"`
 		Log      string          `json:"log"`
@@ -110,12 +116,14 @@ func verifyReceipt(cmd *cobra.Command, path string, t *trust) error {
 		Index    int64           `json:"index"`
 		Cosigned []string        `json:"cosigned,omitempty"`
 		Trust    string          `json:"trust"`
-	}{v.Body, v.Log, v.Size, v.Index, v.Cosigned, t.says}
+		SignedBy []dssn.NodeID   `json:"signed_by"`
+	}{v.Body, v.Log, v.Size, v.Index, v.Cosigned, t.says, []dssn.NodeID{signed.Record.Holder, signed.Record.Receiver}}
 	return emit(cmd, out, func(w io.Writer) error {
 		fmt.Fprintf(w, "the receipt is good: leaf %d of %d in the log %s\n", v.Index, v.Size, v.Log)
 		return table(w, func(row func(string, ...any)) {
 			row("  trusting\t%s", t.says)
 			row("  cosigned by\t%s", listOr(v.Cosigned, "nobody"))
+			row("  signed by\tthe holder %s and the receiver %s", signed.Record.Holder, signed.Record.Receiver)
 			printBody(v.Body, "  ", row)
 		})
 	})

@@ -400,6 +400,16 @@ func (s *script) do(line string) (string, error) {
 			u.Deliveries = []southbound.Delivery{{Transfer: fmt.Sprintf("%032x", n("transfer")), End: southbound.DeliveryEnd(end), Data: s.dataset(arg(3)),
 				Peer: s.node(arg(2)), Reservation: id, ContentBytes: n("content"), Started: epoch, Done: strings.HasSuffix(line, " done")}}
 		}
+		if as := option(w, "signed"); as != "" { // signed=yes, or by another node's key
+			key := identity(arg(1))
+			if as != "yes" {
+				key = identity(as)
+			}
+			for i := range u.Deliveries {
+				u.Deliveries[i].Sign(s.node(arg(1)), key)
+			}
+			u.Sign(s.node(arg(1)), identity(arg(1)))
+		}
 		_, err := s.step(core.Input{Usage: &core.Usage{Node: arg(1), Report: u}})
 		return "taken", err
 	case "person": // person BY NAME ROLE [INSTITUTION]
@@ -431,7 +441,11 @@ func (s *script) do(line string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		return fmt.Sprintf("leaf %d", r.Receipt.Index), nil
+		if signed, err := ledger.VerifyReceipt(r.Receipt.Body); err != nil {
+			return fmt.Sprintf("leaf %d, not signed by both: %v", r.Receipt.Index, err), nil
+		} else {
+			return fmt.Sprintf("leaf %d, %d bytes signed by both", r.Receipt.Index, signed.Record.Bytes), nil
+		}
 	case "metered": // metered BY
 		var b strings.Builder
 		u := s.c.Usage(s.by(arg(1)))

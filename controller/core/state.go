@@ -44,13 +44,15 @@ type State struct {
 	IntervalEnd   time.Time                            `json:"interval_end,omitzero"`
 	Unjudged      map[dssn.ReservationID]Mark          `json:"unjudged,omitempty"`
 	Bills         map[string][]northbound.IssuedBill   `json:"bills,omitempty"`
-	Tags          map[dssn.ReservationID]uint32        `json:"tags,omitempty"` // see tags.go
-	LastTag       uint32                               `json:"last_tag,omitempty"`
-	Events        []northbound.Event                   `json:"events"`
-	EventCount    int64                                `json:"event_count"`
-	Leaves        int64                                `json:"leaves"`
-	Sessions      map[string]*Session                  `json:"sessions,omitempty"` // CAMARA's, by identifier
-	Notices       map[string]*Notice                   `json:"notices,omitempty"`  // on their way to sinks
+	// Said are the latest signed words of the ends on transfers that are not settled.
+	Said       map[string]*Said              `json:"said,omitempty"`
+	Tags       map[dssn.ReservationID]uint32 `json:"tags,omitempty"` // see tags.go
+	LastTag    uint32                        `json:"last_tag,omitempty"`
+	Events     []northbound.Event            `json:"events"`
+	EventCount int64                         `json:"event_count"`
+	Leaves     int64                         `json:"leaves"`
+	Sessions   map[string]*Session           `json:"sessions,omitempty"` // CAMARA's, by identifier
+	Notices    map[string]*Notice            `json:"notices,omitempty"`  // on their way to sinks
 }
 
 // Token is an enrolment token; its secret is known by its hash only.
@@ -205,6 +207,7 @@ func New() *Core {
 		OpenIntervals: map[dssn.ReservationID]*OpenInterval{},
 		Unjudged:      map[dssn.ReservationID]Mark{},
 		Bills:         map[string][]northbound.IssuedBill{},
+		Said:          map[string]*Said{},
 	}
 	return c
 }

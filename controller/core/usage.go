@@ -160,6 +160,7 @@ func (x *step) delivery(n *Node, d southbound.Delivery) {
 	if s := d.Started.UTC(); !s.IsZero() && s.Before(t.Started) {
 		t.Started = s
 	}
+	x.said(t.ID, d)
 	if d.End == southbound.EndHolder {
 		t.HolderBytes, t.HolderDone = max(t.HolderBytes, d.ContentBytes), t.HolderDone || d.Done
 	} else {
@@ -206,6 +207,7 @@ func (x *step) settled(t *northbound.Transfer, ds *northbound.Dataset, bytes uin
 	}
 	x.termsOf(rec, t.Reservation)
 	t.Parts = nil
+	t.Statements = x.statements(t)
 	if h := x.s.Nodes[t.Holder]; h != nil {
 		rec.Holder = h.Node
 	}
@@ -239,6 +241,8 @@ type receiptBody struct {
 	Kind   string                 `json:"kind"` // "receipt"
 	Issued time.Time              `json:"issued"`
 	Record northbound.UsageRecord `json:"record"`
+	// Statements are the signed words of both terminals.
+	Statements []northbound.Statement `json:"statements,omitempty"`
 }
 
 // receipt writes the receipt of a settled transfer; asking again gives the same.
@@ -261,7 +265,10 @@ func (x *step) receipt(in *Receipt) (*ReceiptLeaf, error) {
 	case northbound.TransferOneSided:
 		return nil, refuse(Conflict, "the transfer %s was taken by a client that reports nothing, so only %s knows it: fetch with `dssn get` to have receipts", t.ID, t.Holder)
 	}
-	i, body := x.leaf(receiptBody{Kind: "receipt", Issued: x.now, Record: *t.Record})
+	if missing := x.unsigned(t); missing != "" {
+		return nil, refuse(Conflict, "%s has not signed its word on the transfer %s: update the program there; a transfer that begins then has a receipt", missing, t.ID)
+	}
+	i, body := x.leaf(receiptBody{Kind: "receipt", Issued: x.now, Record: *t.Record, Statements: t.Statements})
 	x.s.Receipts[t.ID] = &ReceiptLeaf{Index: i, Body: body}
 	return x.s.Receipts[t.ID], nil
 }

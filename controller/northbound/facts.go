@@ -66,6 +66,17 @@ type Transfer struct {
 	Parts []UsagePart `json:"parts,omitempty"`
 	// Record is the usage record, once settled.
 	Record *UsageRecord `json:"record,omitempty"`
+	// Statements are what the ends have signed of it, once settled.
+	Statements []Statement `json:"statements,omitempty"`
+}
+
+// Statement is one terminal's signed word on a transfer.
+type Statement struct {
+	Node dssn.NodeID `json:"node"`
+	// Key is the terminal's Ed25519 identity key: its leaf of kind "join" in the
+	// evidence log has it, and Node is minted from it.
+	Key      []byte              `json:"key"`
+	Delivery southbound.Delivery `json:"delivery"`
 }
 
 // UsageRecord is a settled transfer: what both ends agree on. It is a leaf of

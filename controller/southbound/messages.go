@@ -356,6 +356,8 @@ type Delivery struct {
 	Started      time.Time `json:"started"`
 	Updated      time.Time `json:"updated"`
 	Done         bool      `json:"done"`
+	// Signature is the sender's for this delivery alone; see AppendSigned.
+	Signature []byte `json:"signature,omitempty"`
 }
 
 // UsageAck says that reports up to Sequence of Epoch are durable.

@@ -14,7 +14,8 @@ const usageMagic = "dssn-usage\x00\x00\x01"
 // AppendSigned appends the bytes that a report's signature covers: usageMagic,
 // the reporting node's 16 bytes, then every field in the order of the types,
 // integers as eight big-endian bytes, texts behind their length, times as Unix
-// nanoseconds, lists behind their length.
+// nanoseconds, lists behind their length; behind a delivery that is signed by itself
+// (the second bit of its last byte), that signature as a text.
 func (u *Usage) AppendSigned(b []byte, node dssn.NodeID) []byte {
 	num := func(n uint64) { b = binary.BigEndian.AppendUint64(b, n) }
 	text := func(s string) { num(uint64(len(s))); b = append(b, s...) }
@@ -32,20 +33,14 @@ func (u *Usage) AppendSigned(b []byte, node dssn.NodeID) []byte {
 		}
 	}
 	num(uint64(len(u.Deliveries)))
-	for _, d := range u.Deliveries {
-		text(d.Transfer)
-		text(string(d.End))
-		id(d.Data)
-		id(d.Peer.DataID())
-		num(uint64(d.Reservation))
-		num(d.ContentBytes)
-		num(uint64(d.Started.UnixNano()))
-		num(uint64(d.Updated.UnixNano()))
-		done := byte(0)
-		if d.Done {
-			done = 1
+	for i := range u.Deliveries {
+		d := &u.Deliveries[i]
+		if len(d.Signature) == 0 {
+			b = d.appendFields(b, 0)
+			continue
 		}
-		b = append(b, done)
+		b = d.appendFields(b, 2) // and its own signature
+		text(string(d.Signature))
 	}
 	return b
 }
