@@ -164,6 +164,13 @@ func printBody(body json.RawMessage, indent string, row func(string, ...any)) {
 			printBody(v, indent+"  ", row)
 			continue
 		}
+		if v[0] == '[' {
+			var list []json.RawMessage
+			if json.Unmarshal(v, &list) == nil {
+				row("%s%v\t%d, with --json in full", indent, k, len(list))
+				continue
+			}
+		}
 		row("%s%v\t%s", indent, k, strings.Trim(string(v), `"`))
 	}
 }
