@@ -240,6 +240,11 @@ func (s service) AddPerson(ctx context.Context, by northbound.WhoAmI, q northbou
 	return p, nil
 }
 
+func (s service) SetRoles(ctx context.Context, by northbound.WhoAmI, q northbound.RoleRequest) (northbound.Roles, error) {
+	r, err := s.engine.submit(ctx, core.Input{SetRoles: &core.SetRoles{By: by, Request: q}})
+	return value(r.Roles), problem(err)
+}
+
 func (s service) People(_ context.Context, by northbound.WhoAmI) ([]northbound.Person, error) {
 	return ask(s, func(c *core.Core) ([]northbound.Person, error) { return c.People(by), nil })
 }

@@ -38,6 +38,7 @@ func (n *running) carryOut(e Effect) {
 		n.probePeers.Store(&e)
 	case SetAdmission:
 		n.admission.assignment.Store(e.Assignment)
+		n.admission.forget(e.Assignment)
 		if n.server != nil { // a terminal
 			if ended := n.server.Recheck(); ended > 0 {
 				n.log.Info("answers ended with the rights to them", "requests", ended)

@@ -49,10 +49,19 @@ func parseUntil(s string, now time.Time) (time.Time, error) {
 
 func grantCommand() *cobra.Command {
 	var to, until string
+	var terms termFlags
 	cmd := &cobra.Command{
-		Use:   "grant IDENTIFIER --to INSTITUTION --until MOMENT",
+		Use:   "grant IDENTIFIER|PREFIX --to PARTY --until MOMENT",
 		Short: "Let an institution reach a dataset of yours until a moment",
-		Args:  exactly("IDENTIFIER"),
+		Long: `A grant lets a party (an institution, a node, or role:NAME for every party that
+has the role) reach a dataset, or all of a prefix, until a moment. Every further
+condition narrows it; the answer says which of them the network keeps, which the
+holder's terminal, and which only the record. What reaches data of grade
+important or core waits until somebody else has approved it (dssn approve).`,
+		Example: `  dssn grant 3fff:d55:1:1:2c21:7047:e66c:e21a --to south --until 24h
+  dssn grant 3fff:d55:1:1::/64 --grade 1,2 --category 7 --to role:hospital --until 2027-01-01 --purpose "cancer research"
+  dssn grant 3fff:d55:1:1::/64 --grade 0 --to south --until 720h --window "mon-fri 20:00-06:00 Asia/Shanghai" --quota 2T --hub beijing`,
+		Args: exactly("IDENTIFIER"),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			req := northbound.GrantRequest{To: to}
 			if req.Data, err = parseData(args[0]); err != nil {
@@ -67,6 +76,9 @@ func grantCommand() *cobra.Command {
 			if req.Until, err = parseUntil(until, time.Now()); err != nil {
 				return err
 			}
+			if req.Terms, err = terms.read(); err != nil {
+				return err
+			}
 			c, err := open(cmd)
 			if err != nil {
 				return err
@@ -76,16 +88,19 @@ func grantCommand() *cobra.Command {
 				return err
 			}
 			return emit(cmd, g, func(w io.Writer) error {
-				whom := g.To
-				if g.ToNode != "" {
-					whom = g.ToNode + " of " + g.To
+				fmt.Fprintf(w, "grant %s: %s may reach %s until %s\n", g.ID, grantee(g), dataText(g.Data), moment(g.Until))
+				if g.Waits {
+					fmt.Fprintf(w, "it reaches data of grade important or core: it has no effect before somebody else of %s runs `dssn approve %s`\n", g.Owner, g.ID)
 				}
-				_, err := fmt.Fprintf(w, "grant %s: %s may reach %s until %s\n", g.ID, whom, dataText(g.Data), moment(g.Until))
-				return err
+				if g.Shut {
+					fmt.Fprintf(w, "its window opens at %s\n", moment(g.Edge))
+				}
+				return printRules(w, g.Rules)
 			})
 		},
 	}
-	cmd.Flags().StringVar(&to, "to", "", "`institution` or node that may reach it")
+	terms.register(cmd)
+	cmd.Flags().StringVar(&to, "to", "", "`party` that may reach it: an institution, a node, or role:NAME")
 	cmd.Flags().StringVar(&until, "until", "", "`moment` of its end: RFC 3339, a date, or a duration such as 24h")
 	return cmd
 }

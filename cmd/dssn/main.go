@@ -36,7 +36,7 @@ func families() []family {
 			usageCommand(), billCommand(), receiptCommand(), evidenceCommand(),
 		}},
 		{"For operators:", []*cobra.Command{
-			controllerCommand(), nodeCommand(), institutionCommand(), tokenCommand(),
+			controllerCommand(), nodeCommand(), institutionCommand(), roleCommand(), tokenCommand(),
 			statusCommand(), eventsCommand(),
 		}},
 		{"For engineers:", []*cobra.Command{

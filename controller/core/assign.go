@@ -142,7 +142,7 @@ func (x *step) tunnels(a *southbound.Assignment, n *Node) {
 			if _, known := allowed[r.consumer.Name]; !known {
 				allowed[r.consumer.Name] = nil
 			}
-			a.Permits = append(a.Permits, southbound.Permit{Data: data, To: r.consumer.Node, Until: r.grant.Until})
+			a.Permits = append(a.Permits, permitOf(r))
 		}
 	}
 	for _, name := range sortedKeys(allowed) {
@@ -171,6 +171,15 @@ func (x *step) tunnels(a *southbound.Assignment, n *Node) {
 		}
 		a.Meters = append(a.Meters, m)
 	}
+}
+
+// permitOf is what the holder of a relation is told.
+func permitOf(r relation) southbound.Permit {
+	p := southbound.Permit{Data: r.dataset.Record.ID.Prefix(), To: r.consumer.Node, Until: r.until}
+	if limit := r.grant.Terms.Transfers; limit > 0 {
+		p.Grant, p.Limit, p.Begun = r.grant.ID, limit, slices.Clone(r.grant.Begun)
+	}
+	return p
 }
 
 func comparePrefix(p, q netip.Prefix) int {

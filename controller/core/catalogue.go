@@ -108,6 +108,15 @@ func (c *Core) party(s string) (inst, node string, err error) {
 	return n.Institution, n.Name, nil
 }
 
+// addressee is party, or the role that a grant is for.
+func (c *Core) addressee(s string) (inst, node, role string, err error) {
+	if role, is := strings.CutPrefix(s, rolePrefix); is {
+		return "", "", role, checkName("a role", role)
+	}
+	inst, node, err = c.party(s)
+	return inst, node, "", err
+}
+
 func (x *step) grant(in *Grant) (*northbound.Grant, error) {
 	q := in.Request
 	if in.ID == "" || x.s.Grants[in.ID] != nil {
@@ -133,27 +142,35 @@ func (x *step) grant(in *Grant) (*northbound.Grant, error) {
 			return nil, refuse(Unknown, "%s is not in the catalogue: publish it first, or check it in `dssn datasets`", q.Data.Addr())
 		}
 	}
-	to, node, err := x.party(q.To)
+	to, node, role, err := x.addressee(q.To)
 	if err != nil {
+		return nil, err
+	}
+	if err := x.checkTerms(&q.Terms); err != nil {
 		return nil, err
 	}
 	if !q.Until.After(x.now) {
 		return nil, refuse(Invalid, "the grant would end at %s, which is past: give a later --until", q.Until.UTC().Format(time.RFC3339))
 	}
-	g := &northbound.Grant{ID: in.ID, Data: q.Data, Owner: owner.Name, To: to, ToNode: node, Until: q.Until.UTC(), Created: x.now, By: who(in.By)}
-	if g.Waits = fourEyes(g.Data); g.Waits {
+	g := &northbound.Grant{ID: in.ID, Data: q.Data, Owner: owner.Name, To: to, ToNode: node, ToRole: role, Until: q.Until.UTC(), Created: x.now, By: who(in.By), Terms: q.Terms}
+	g.Rules = northbound.RulesOf(g)
+	if g.Waits = fourEyes(g); g.Waits {
 		x.event("grant-waits", "", 0, "the grant %s reaches data of grade important or core: somebody else of %s must approve it", g.ID, owner.Name)
 	}
 	x.s.Grants[g.ID] = g
 	x.wake(dueGrant, g.ID, 0)
 	x.regrant = true
 	x.decided("grant", g.By, g)
+	x.turn(g)
 	x.event("granted", "", 0, "%s lets %s reach %s until %s (grant %s)", owner.Name, partyName(g), prefixText(g.Data), g.Until.Format(time.RFC3339), g.ID)
 	out := *g
 	return &out, nil
 }
 
 func partyName(g *northbound.Grant) string {
+	if g.ToRole != "" {
+		return "every " + g.ToRole
+	}
 	if g.ToNode != "" {
 		return g.ToNode
 	}
@@ -190,14 +207,6 @@ func (x *step) endGrant(g *northbound.Grant, reason string) {
 	x.event("grant-ended", "", 0, "%s can no longer reach %s: %s (grant %s)", partyName(g), prefixText(g.Data), reason, g.ID)
 }
 
-// permits reports whether g lets node n reach d now.
-func permits(g *northbound.Grant, n *Node, id dssn.DataID) bool {
-	if id.Grade()&dssn.GradeImportant != 0 && g.Approved == "" {
-		return false
-	}
-	return g.Ended.IsZero() && g.Data.Contains(id.Addr()) && g.To == n.Institution && (g.ToNode == "" || g.ToNode == n.Name)
-}
-
 // grantFor returns the grant by which n may reach id for the longest time, or
 // nil: there is none, or a freeze covers it.
 func (c *Core) grantFor(n *Node, id dssn.DataID) (best *northbound.Grant) {
@@ -205,15 +214,19 @@ func (c *Core) grantFor(n *Node, id dssn.DataID) (best *northbound.Grant) {
 		return nil
 	}
 	for _, g := range c.s.Grants {
-		if permits(g, n, id) && (best == nil || outlasts(g, best)) {
+		if c.permits(g, n, id) && (best == nil || outlasts(g, best)) {
 			best = g
 		}
 	}
 	return best
 }
 
-// outlasts orders grants: the longer first, then by identifier.
+// outlasts orders grants: those that nothing uses up first, then the longer ones,
+// then by identifier.
 func outlasts(g, h *northbound.Grant) bool {
+	if unlimited(g) != unlimited(h) {
+		return unlimited(g)
+	}
 	return g.Until.After(h.Until) || g.Until.Equal(h.Until) && g.ID < h.ID
 }
 

@@ -104,8 +104,15 @@ func (c *Core) noReach(n *Node, d *northbound.Dataset) error {
 		return refuse(Denied, "%s is frozen for %s since %s (%s, freeze %s): ask %s", d.Record.ID, n.Name, f.At.Format(time.RFC3339), f.Reason, f.ID, f.By)
 	}
 	for _, key := range sortedKeys(c.s.Grants) {
-		if g := c.s.Grants[key]; g.Waits && g.Ended.IsZero() && g.Data.Contains(d.Record.ID.Addr()) && g.To == n.Institution && (g.ToNode == "" || g.ToNode == n.Name) {
+		g := c.s.Grants[key]
+		if !g.Data.Contains(d.Record.ID.Addr()) || !c.reaches(g, n) || !g.Ended.IsZero() {
+			continue
+		}
+		if g.Waits {
 			return refuse(Denied, "the grant %s for %s waits for a second approval: ask somebody else of %s than %s", g.ID, d.Record.ID, g.Owner, g.By)
+		}
+		if why := c.hindrance(g, n, d.Record.ID); why != "" {
+			return refuse(Denied, "the grant %s does not let %s reach %s now: %s; ask its owner %s", g.ID, n.Name, d.Record.ID, why, g.Owner)
 		}
 	}
 	return c.noGrant(n.Name, n.Institution, d)

@@ -25,6 +25,7 @@ const (
 	dueInterval
 	dueSession
 	dueNotice
+	dueWindow
 )
 
 // dueItem is a thing and a time at which it may be over.
@@ -90,6 +91,10 @@ func (c *Core) endOf(d dueItem) time.Time {
 			return r.HeldUntil
 		case live(r) && !r.Until.IsZero():
 			return r.Until
+		}
+	case dueWindow:
+		if g := c.s.Grants[d.id]; g != nil && g.Ended.IsZero() && !g.Edge.IsZero() {
+			return g.Edge
 		}
 	case dueTransfer:
 		if t := c.s.Transfers[d.id]; t != nil && t.State == northbound.TransferRunning && t.HolderDone && !t.ReceiverDone && t.ReceiverBytes == 0 {
@@ -162,8 +167,13 @@ func (x *step) end(d dueItem) {
 		} else {
 			x.terminate(r, "its time ran out")
 		}
+	case dueWindow:
+		if g := x.s.Grants[d.id]; g.Ended.IsZero() {
+			x.turn(g)
+		}
 	case dueTransfer:
 		x.s.Transfers[d.id].State = northbound.TransferOneSided
+		x.over(x.s.Transfers[d.id])
 	case dueInterval:
 		x.seal()
 	case dueSession:
@@ -178,6 +188,7 @@ func (c *Core) wakeAll() {
 	c.due, c.waking = nil, map[dssn.ReservationID]time.Time{}
 	for id := range c.s.Grants {
 		c.wake(dueGrant, id, 0)
+		c.wake(dueWindow, id, 0)
 	}
 	for id := range c.s.Reservations {
 		c.wake(dueReservation, "", id)

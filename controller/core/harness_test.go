@@ -183,6 +183,11 @@ func describe(a *southbound.Assignment) string {
 	}
 	if len(a.Permits) > 0 {
 		fmt.Fprintf(&b, "; %d permits", len(a.Permits))
+		for _, p := range a.Permits {
+			if p.Limit > 0 {
+				fmt.Fprintf(&b, " (%d of %d transfers begun)", len(p.Begun), p.Limit)
+			}
+		}
 	}
 	return b.String()
 }
@@ -222,6 +227,33 @@ func (s *script) node(name string) dssn.NodeID {
 		}
 	}
 	return dssn.NodeID{}
+}
+
+// terms reads the conditions of a grant.
+func terms(w []string) (t northbound.Terms) {
+	list := func(name string) []string {
+		return strings.FieldsFunc(option(w, name), func(r rune) bool { return r == ',' })
+	}
+	for _, v := range list("grades") {
+		g, _ := dssn.ParseGrade(v)
+		t.Grades = append(t.Grades, g)
+	}
+	for _, v := range list("categories") {
+		c, _ := dssn.ParseCategory(v)
+		t.Categories = append(t.Categories, c)
+	}
+	for _, v := range list("window") {
+		p := strings.SplitN(v, "/", 4)
+		win := northbound.Window{From: p[1], To: p[2], Zone: p[3]}
+		if p[0] != "" {
+			win.Days = strings.Split(p[0], "+")
+		}
+		t.Windows = append(t.Windows, win)
+	}
+	n, _ := strconv.ParseUint(option(w, "quota"), 10, 64)
+	t.Quota, t.Hubs, t.Purpose = dssn.ByteCount(n), list("hubs"), option(w, "purpose")
+	t.Transfers, _ = strconv.Atoi(option(w, "transfers"))
+	return t
 }
 
 func option(words []string, name string) string {
@@ -322,14 +354,31 @@ func (s *script) do(line string) (string, error) {
 			return "", err
 		}
 		return fmt.Sprintf("%s held by %s, path %s", r.Dataset.Record.Name, r.Holder, strings.Join(r.Path, ">")), nil
-	case "grant": // grant BY DATA TO SECONDS
+	case "roles": // roles BY PARTY ROLE…
+		r, err := s.step(core.Input{SetRoles: &core.SetRoles{By: s.by(arg(1)), Request: northbound.RoleRequest{Party: arg(2), Roles: w[3:]}}})
+		if err != nil {
+			return "", err
+		}
+		return fmt.Sprintf("%s %v", r.Roles.Institution, r.Roles.Roles), nil
+	case "granted": // granted DATA: how the last grant of it stands
+		for _, g := range s.c.Grants(operator) {
+			if g.ID == s.grants[arg(1)] {
+				var rules []string
+				for _, r := range g.Rules {
+					rules = append(rules, fmt.Sprintf("%s %s by %v", r.Rule, r.Value, r.Enforced))
+				}
+				return fmt.Sprintf("used %s, begun %d, shut %v, ended %q; %s", g.Used, len(g.Begun), g.Shut, g.Reason, strings.Join(rules, "; ")), nil
+			}
+		}
+		return "none", nil
+	case "grant": // grant BY DATA TO SECONDS [grades=] [categories=] [window=DAYS/FROM/TO/ZONE] [quota=] [transfers=] [hubs=] [purpose=]
 		until, _ := strconv.Atoi(arg(4))
 		p := s.dataset(arg(2)).Prefix()
 		if q, err := netip.ParsePrefix(arg(2)); err == nil {
 			p = q
 		}
 		r, err := s.step(core.Input{Grant: &core.Grant{By: s.by(arg(1)), ID: fmt.Sprintf("g-%d", s.n),
-			Request: northbound.GrantRequest{Data: p, To: arg(3), Until: s.now.Add(time.Duration(until) * time.Second)}}})
+			Request: northbound.GrantRequest{Data: p, To: arg(3), Until: s.now.Add(time.Duration(until) * time.Second), Terms: terms(w)}}})
 		if err != nil {
 			return "", err
 		}

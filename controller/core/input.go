@@ -49,6 +49,7 @@ type Input struct {
 	ExtendSession  *ExtendSession  `json:"extend_session,omitempty"`
 	SessionReady   *SessionReady   `json:"session_ready,omitempty"`
 	NoticeDone     *NoticeDone     `json:"notice_done,omitempty"`
+	SetRoles       *SetRoles       `json:"set_roles,omitempty"`
 	Tick           *Tick           `json:"tick,omitempty"`
 }
 
@@ -220,6 +221,7 @@ type Reply struct {
 	Freeze      *northbound.Freeze
 	Person      *northbound.Person // without its token
 	Bill        *northbound.IssuedBill
+	Roles       *northbound.Roles
 	// Reports are the refusals of Input.Reports, one each; nil for those taken.
 	Reports []error
 	Session *camara.SessionInfo

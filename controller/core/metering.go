@@ -76,6 +76,7 @@ func (x *step) counted(n *Node, r *Reservation, e *Epoch, c southbound.Count) {
 		received = now.ReceivedBytes - old.ReceivedBytes
 	}
 	x.metered(n, r, sent, received)
+	x.spend(n, r, old, now)
 }
 
 // intervalLeaf is the evidence of an institution's usage in an interval.

@@ -3,7 +3,6 @@ package core
 import (
 	"bytes"
 	"crypto/subtle"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -131,10 +130,13 @@ func (c *Core) AuthenticatePerson(now time.Time, token string, hash []byte) (Pri
 	return Principal{}, refuse(Denied, "the token is not known here: ask an admin of your institution for a new one")
 }
 
-// fourEyes reports whether a grant of data may reach grades important or core,
-// the upper half of a registrant's /64.
-func fourEyes(data netip.Prefix) bool {
-	return data.Bits() == 64 || data.Addr().As16()[8]&0x80 != 0
+// fourEyes reports whether a grant may reach grades important or core, the upper
+// half of a registrant's /64.
+func fourEyes(g *northbound.Grant) bool {
+	if len(g.Grades) > 0 && !slices.ContainsFunc(g.Grades, func(k dssn.Grade) bool { return k&dssn.GradeImportant != 0 }) {
+		return false
+	}
+	return g.Data.Bits() == 64 || g.Data.Addr().As16()[8]&0x80 != 0
 }
 
 // approve is the second decision on a grant, by somebody else than the first.

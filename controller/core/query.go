@@ -84,11 +84,19 @@ func mayRead(by Principal, institutions ...string) bool {
 // Grants lists the grants that concern the asker.
 func (c *Core) Grants(by Principal) (out []northbound.Grant) {
 	for _, id := range sortedKeys(c.s.Grants) {
-		if g := c.s.Grants[id]; mayRead(by, g.Owner, g.To) {
+		if g := c.s.Grants[id]; c.mayReadGrant(by, g) {
 			out = append(out, *g)
 		}
 	}
 	return out
+}
+
+// mayReadGrant: its owner, and whom it is for.
+func (c *Core) mayReadGrant(by Principal, g *northbound.Grant) bool {
+	if i := c.s.Institutions[by.Institution]; g.ToRole != "" && i != nil && slices.Contains(i.Roles, g.ToRole) {
+		return true
+	}
+	return mayRead(by, g.Owner, g.To)
 }
 
 // Reservations lists the reservations that concern the asker, by number.
@@ -207,7 +215,7 @@ func (c *Core) Status(by Principal) northbound.Status {
 		s.Nodes = append(s.Nodes, v)
 	}
 	for _, g := range c.s.Grants {
-		if g.Ended.IsZero() && mayRead(by, g.Owner, g.To) {
+		if g.Ended.IsZero() && c.mayReadGrant(by, g) {
 			s.Grants++
 		}
 	}

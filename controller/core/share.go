@@ -43,10 +43,11 @@ type relation struct {
 // and names: each dataset from its source (see source) to each terminal of each
 // party. It walks over grants, not over all pairs of datasets and nodes.
 func (c *Core) relations() (out []relation) {
-	terminals := map[string][]*Node{} // by institution
+	terminals := map[string][]*Node{} // by institution; "" has all
 	for _, n := range c.s.Nodes {
 		if n.Role == southbound.RoleTerminal && n.Hub != "" {
 			terminals[n.Institution] = append(terminals[n.Institution], n)
+			terminals[""] = append(terminals[""], n)
 		}
 	}
 	seen := map[reach]int{}
@@ -55,8 +56,8 @@ func (c *Core) relations() (out []relation) {
 			continue
 		}
 		for _, d := range c.covered(g.Data) {
-			for _, n := range terminals[g.To] {
-				if !permits(g, n, d.Record.ID) {
+			for _, n := range terminals[g.To] { // all for a role, whose To is empty
+				if !c.permits(g, n, d.Record.ID) {
 					continue
 				}
 				k := reach{d.Record.ID, n.Name}
@@ -75,12 +76,21 @@ func (c *Core) relations() (out []relation) {
 	})
 	kept := out[:0]
 	for _, r := range out {
-		r.until = r.grant.Until
+		r.until = untilOf(r.grant)
 		if r.holder = c.source(r.dataset, r.consumer); r.holder != nil && r.holder.Hub != "" {
 			kept = append(kept, r)
 		}
 	}
 	return kept
+}
+
+// untilOf is how long a grant that has effect now will have it: to its end, or to
+// the end of its window.
+func untilOf(g *northbound.Grant) time.Time {
+	if !g.Edge.IsZero() && g.Edge.Before(g.Until) {
+		return g.Edge
+	}
+	return g.Until
 }
 
 // covered returns the datasets in a prefix, in no order.

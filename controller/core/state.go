@@ -87,6 +87,7 @@ type Node struct {
 	Access      dssn.Bandwidth      `json:"access_bps,omitempty"`
 	Hub         string              `json:"hub,omitempty"` // of a terminal, from its first adjacency
 	Features    southbound.Features `json:"features"`
+	Roles       []string            `json:"roles,omitempty"` // see northbound.RoleRequest
 	Joined      time.Time           `json:"joined"`
 	// SignsUsage is set by its first signed report; unsigned ones are refused then.
 	SignsUsage bool `json:"signs_usage,omitempty"`
@@ -178,6 +179,7 @@ type Core struct {
 	steers      bool            // see steering
 	base        *topology.Graph // baseText, read
 	baseText    string
+	zones       map[string]*time.Location // read once
 	// pairsChanged are pairs that gained their first or lost their last
 	// reservation since they were last looked after.
 	pairsChanged map[string]bool

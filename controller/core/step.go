@@ -134,6 +134,8 @@ func (x *step) apply(in Input) (r Reply, err error) {
 		err = x.ready(in.SessionReady)
 	case in.NoticeDone != nil:
 		err = x.noticeDone(in.NoticeDone)
+	case in.SetRoles != nil:
+		r.Roles, err = x.setRoles(in.SetRoles)
 	default:
 		err = refuse(Invalid, "the input says nothing that this version knows: update the controller")
 	}

@@ -145,6 +145,7 @@ func (x *step) delivery(n *Node, d southbound.Delivery) {
 			Owner: ds.Institution, Payer: receiver.Institution, Started: d.Started.UTC(), Updated: x.now,
 		}
 		x.s.Transfers[d.Transfer] = t
+		x.begun(t)
 	}
 	if t.Data != d.Data || t.Holder != holder.Name || t.Receiver != receiver.Name {
 		x.event("usage-mismatch", n.Name, 0, "%s reports the transfer %s as another: data %s from %s to %s", n.Name, d.Transfer, d.Data, holder.Name, receiver.Name)
@@ -188,6 +189,7 @@ func (x *step) delivery(n *Node, d southbound.Delivery) {
 func (x *step) settle(t *northbound.Transfer, ds *northbound.Dataset) {
 	if t.HolderBytes != t.ReceiverBytes {
 		t.State = northbound.TransferDisputed
+		x.over(t)
 		x.decided("dispute", northbound.OperatorInstitution, *t)
 		x.event("dispute", t.Receiver, t.Reservation, "the ends of transfer %s disagree: %s served %d bytes, %s verified %d", t.ID, t.Holder, t.HolderBytes, t.Receiver, t.ReceiverBytes)
 		return
@@ -213,8 +215,10 @@ func (x *step) settled(t *northbound.Transfer, ds *northbound.Dataset, bytes uin
 	}
 	if r := x.s.Nodes[t.Receiver]; r != nil {
 		rec.Receiver = r.Node
-		if g := x.grantFor(r, t.Data); g != nil {
-			rec.Grant = g.ID
+		if rec.Grant = t.Grant; rec.Grant == "" {
+			if g := x.grantFor(r, t.Data); g != nil {
+				rec.Grant = g.ID
+			}
 		}
 	}
 	rec.Hash = ledger.RecordHash(rec)
@@ -225,6 +229,7 @@ func (x *step) settled(t *northbound.Transfer, ds *northbound.Dataset, bytes uin
 		agreed = "decided by " + by
 	}
 	x.event("settled", t.Receiver, t.Reservation, "transfer %s: %d bytes, %s", t.ID, rec.Bytes, agreed)
+	x.over(t)
 }
 
 func hashJSON(v any) string {

@@ -211,6 +211,11 @@ func (c *Client) Unfreeze(ctx context.Context, id string) (f Freeze, err error) 
 	return f, err
 }
 
+// SetRoles sets the roles of an institution or a node.
+func (c *Client) SetRoles(ctx context.Context, q RoleRequest) (Roles, error) {
+	return post[Roles](ctx, c, "/v1/roles", q)
+}
+
 // AddPerson registers a person and returns their token.
 func (c *Client) AddPerson(ctx context.Context, q PersonRequest) (Person, error) {
 	return post[Person](ctx, c, "/v1/people", q)

@@ -56,6 +56,7 @@ type Transfer struct {
 	Owner         string             `json:"owner"` // institutions
 	Payer         string             `json:"payer"`
 	Reservation   dssn.ReservationID `json:"reservation,omitzero"`
+	Grant         string             `json:"grant,omitempty"` // under which it began
 	HolderBytes   uint64             `json:"holder_bytes"`
 	ReceiverBytes uint64             `json:"receiver_bytes"`
 	HolderDone    bool               `json:"holder_done"`

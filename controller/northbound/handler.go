@@ -44,6 +44,7 @@ type Service interface {
 	AddPerson(ctx context.Context, by WhoAmI, q PersonRequest) (Person, error)
 	People(ctx context.Context, by WhoAmI) ([]Person, error)
 	RemovePerson(ctx context.Context, by WhoAmI, name string) error
+	SetRoles(ctx context.Context, by WhoAmI, q RoleRequest) (Roles, error)
 
 	Quote(ctx context.Context, by WhoAmI, q ReservationRequest) (Quote, error)
 	Reserve(ctx context.Context, by WhoAmI, q ReservationRequest) (Reservation, error)
@@ -113,6 +114,7 @@ func NewHandler(s Service, o Options) http.Handler {
 	route(a, "GET /v1/freezes", func(c call, _ none) ([]Freeze, error) { return s.Freezes(c, c.by) })
 	route(a, "DELETE /v1/freezes/{id}", func(c call, _ none) (Freeze, error) { return s.Unfreeze(c, c.by, c.id()) })
 	route(a, "POST /v1/people", func(c call, q PersonRequest) (Person, error) { return s.AddPerson(c, c.by, q) })
+	route(a, "POST /v1/roles", func(c call, q RoleRequest) (Roles, error) { return s.SetRoles(c, c.by, q) })
 	route(a, "GET /v1/people", func(c call, _ none) ([]Person, error) { return s.People(c, c.by) })
 	route(a, "DELETE /v1/people/{id}", func(c call, _ none) (none, error) { return none{}, s.RemovePerson(c, c.by, c.id()) })
 

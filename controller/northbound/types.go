@@ -17,7 +17,9 @@ type Institution struct {
 	Name       string       `json:"name"`
 	Registrant netip.Prefix `json:"registrant"`
 	// Keys are the Ed25519 keys of its terminals that may sign records.
-	Keys    [][]byte  `json:"keys,omitempty"`
+	Keys [][]byte `json:"keys,omitempty"`
+	// Roles are what grants to role:NAME know it by.
+	Roles   []string  `json:"roles,omitempty"`
 	Created time.Time `json:"created"`
 }
 
@@ -81,9 +83,11 @@ type Resolution struct {
 // GrantRequest lets To reach Data until a time.
 type GrantRequest struct {
 	Data netip.Prefix `json:"data"` // one dataset's /128, or a prefix of the owner's /64
-	// To is an institution's or a node's name, or a node's identifier.
+	// To is an institution's or a node's name, a node's identifier, or role:NAME
+	// for every party that has the role.
 	To    string    `json:"to"`
 	Until time.Time `json:"until"`
+	Terms
 }
 
 // Grant is a permission given by the owner of Data.
@@ -91,8 +95,9 @@ type Grant struct {
 	ID      string       `json:"id"`
 	Data    netip.Prefix `json:"data"`
 	Owner   string       `json:"owner"`             // institution
-	To      string       `json:"to"`                // institution
+	To      string       `json:"to"`                // institution; empty for a role
 	ToNode  string       `json:"to_node,omitempty"` // that node of it only
+	ToRole  string       `json:"to_role,omitempty"` // every party that has it
 	Until   time.Time    `json:"until"`
 	Created time.Time    `json:"created"`
 	By      string       `json:"by"` // who asked
@@ -104,6 +109,16 @@ type Grant struct {
 	// Ended is set when it was revoked or ran out, with the reason.
 	Ended  time.Time `json:"ended,omitzero"`
 	Reason string    `json:"reason,omitempty"`
+	Terms
+	// Shut is set while none of the Windows is open, Edge when that changes next.
+	Shut bool      `json:"shut,omitempty"`
+	Edge time.Time `json:"edge,omitzero"`
+	// Used is how much of the Quota was sent, Begun the transfers that began under
+	// it, if they are limited.
+	Used  dssn.ByteCount `json:"used_bytes,omitempty"`
+	Begun []string       `json:"begun,omitempty"`
+	// Rules are its conditions with who keeps each of them.
+	Rules []Rule `json:"rules,omitempty"`
 }
 
 // ReservationRequest asks for bandwidth from the holder of Data to Consumer.

@@ -226,6 +226,12 @@ type Permit struct {
 	Data  netip.Prefix `json:"data"`
 	To    dssn.NodeID  `json:"to"`
 	Until time.Time    `json:"until"`
+	// Limit, if it is set, is how many transfers may begin under Grant in all, and
+	// Begun those that have as far as the controller knows. Others are admitted
+	// while they and those fit, and a request that names no transfer is not.
+	Grant string   `json:"grant,omitempty"`
+	Limit int      `json:"limit,omitempty"`
+	Begun []string `json:"begun,omitempty"`
 }
 
 // Up is one message from a node; exactly one field is set.

@@ -29,6 +29,7 @@ const (
 
 // The protocol's own paths.
 const (
+	pathMeta      = "/.dssn/"
 	pathRecord    = "/.dssn/record"
 	pathManifest  = "/.dssn/manifest"
 	pathOutboard  = "/.dssn/outboard/"
@@ -48,12 +49,19 @@ type request struct {
 
 // ask is what Admit is asked.
 func (q *request) ask() (source netip.Addr, data dssn.DataID, transfer string) {
+	path := q.r.URL.Path
 	transfer = q.r.Header.Get(TransferHeader)
-	if id, ok := strings.CutPrefix(q.r.URL.Path, pathTransfers); ok {
+	if id, ok := strings.CutPrefix(path, pathTransfers); ok {
 		transfer = id
+	} else if transfer == "" && (strings.HasPrefix(path, pathMeta) || strings.HasSuffix(path, "/")) {
+		transfer = Metadata
 	}
 	return q.source, q.id, transfer
 }
+
+// Metadata is what Admit is asked for instead of a transfer where somebody looks at
+// what a dataset is: its record, manifest, outboards and listings.
+const Metadata = "metadata"
 
 func (q *request) route() {
 	path := q.r.URL.Path

@@ -27,7 +27,7 @@ type ServerOptions struct {
 	Holder dssn.NodeID
 	// Admit decides whether source may reach data, on every request and again
 	// at Recheck. Transfer is the one that the request belongs to, empty for a stock
-	// client's. An error is one sentence and becomes the 403's detail. Required:
+	// client's, Metadata for no content. An error is one sentence and becomes the 403's detail. Required:
 	// there is no default that lets anybody in.
 	Admit func(source netip.Addr, data dssn.DataID, transfer string) (Terms, error)
 	// Keep makes what Deliveries returns durable. It is called before an
