@@ -30,7 +30,7 @@ var summaries = map[string]string{
 	"POST /v1/people":                    "Register a person, or give one a new token",
 	"GET /v1/people":                     "List people",
 	"DELETE /v1/people/{id}":             "Remove a person, by name",
-	"POST /v1/roles": "Set the roles of an institution or a node, by which grants can name it",
+	"POST /v1/roles":                     "Set the roles of an institution or a node, by which grants can name it",
 	"POST /v1/datasets":                  "Register a signed record",
 	"GET /v1/datasets":                   "List the catalogue",
 	"GET /v1/datasets/{id}":              "Show a catalogue entry",
