@@ -155,7 +155,7 @@ func openDriver(log *slog.Logger, id *Identity) (*driver, error) {
 		}
 		d.unpinned = pinned.Error()
 	}
-	err = errors.Join(
+	err = errors.Join(d.recall(),
 		open(&d.watcher, xdp.WatchLinks),
 		open(&d.neighbours, kernel.OpenNeighbours),
 		open(&d.prober, func() (*xdp.Prober, error) {
@@ -166,6 +166,20 @@ func openDriver(log *slog.Logger, id *Identity) (*driver, error) {
 		return nil, err
 	}
 	return d, nil
+}
+
+// recall learns what an adopted program has: its counters are to be read before there is
+// a plan to change it by.
+func (d *driver) recall() error {
+	if !d.transit.Adopted() {
+		return nil
+	}
+	sids, err := d.transit.RoutedSIDs()
+	for _, sid := range sids {
+		d.sids = append(d.sids, dssn.SID(sid))
+	}
+	d.meters = d.transit.Meters()
+	return err
 }
 
 func open[T any](to **T, f func() (*T, error)) (err error) {

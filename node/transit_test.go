@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -130,7 +131,7 @@ func (w *world) load(count, rate uint64) (result func() (sent, received uint64))
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { in.Close(); g.Close() })
-	var received uint64
+	var received atomic.Uint64
 	counted := make(chan struct{})
 	go func() {
 		defer close(counted)
@@ -139,7 +140,7 @@ func (w *world) load(count, rate uint64) (result func() (sent, received uint64))
 			if _, err := in.Read(b); err != nil {
 				return
 			}
-			received++
+			received.Add(1)
 		}
 	}()
 	done := make(chan error, 1)
@@ -150,15 +151,21 @@ func (w *world) load(count, rate uint64) (result func() (sent, received uint64))
 		if err := <-done; err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(200 * time.Millisecond) // what is on the way
-		in.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
-		<-counted
-		in.Close()
 		sent, err := g.Sent()
 		if err != nil {
 			t.Fatal(err)
 		}
-		return sent, received
+		// What is on the way, or waits in the socket for a reader that is slower than it
+		// came: until all is there, or nothing has come for a while.
+		for last, quiet := uint64(0), 0; received.Load() < sent && quiet < 100; quiet++ {
+			time.Sleep(10 * time.Millisecond)
+			if n := received.Load(); n != last {
+				last, quiet = n, 0
+			}
+		}
+		in.Close()
+		<-counted
+		return sent, received.Load()
 	}
 }
 

@@ -167,6 +167,9 @@ type BareOptions struct {
 	// Addressed swaps the Ethernet addresses, the least that a forwarder must do;
 	// without, no byte of a frame is touched.
 	Addressed bool
+	// Routed looks the way up by the second SID of the destination, the least that a
+	// router must do.
+	Routed bool
 }
 
 // NewBare attaches it.
@@ -183,6 +186,9 @@ func NewBare(o BareOptions) (*Bare, error) {
 	name := "bare"
 	if o.Addressed {
 		name = "bare_addressed"
+	}
+	if o.Routed {
+		name = "bare_routed"
 	}
 	b := &Bare{program: c.DetachProgram(name), out: c.DetachMap("out")}
 	if err := b.Aim(o.To); err != nil {

@@ -1,11 +1,13 @@
 package xdp
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/bits"
 	"net/netip"
+	"slices"
 
 	"dssn/xdp/bpf"
 )
@@ -177,6 +179,20 @@ func (t *Transit) recallMeters() error {
 		return fmt.Errorf("adopting the meters: %w", err)
 	}
 	return nil
+}
+
+// Meters lists the meters in force, also those that a process before this one set, with
+// what Usage is asked by: tag, class and owner.
+func (t *Transit) Meters() (out []TransitMeter) {
+	t.setting.Lock()
+	defer t.setting.Unlock()
+	for k, v := range t.meters {
+		out = append(out, TransitMeter{Tag: k.tag, Class: k.class, Owner: v.owner, OverheadBytes: v.overhead, Excess: v.action})
+	}
+	slices.SortFunc(out, func(a, b TransitMeter) int {
+		return cmp.Or(cmp.Compare(a.Tag, b.Tag), cmp.Compare(a.Class, b.Class))
+	})
+	return out
 }
 
 // Usage reads one meter's counts.

@@ -331,6 +331,32 @@ func (t *Transit) swap(table []bpfRoute) error {
 	return nil
 }
 
+// RoutedSIDs lists, ascending, the SIDs that the table in force leads somewhere, also one
+// that a process before this one set.
+func (t *Transit) RoutedSIDs() ([]uint16, error) {
+	t.setting.Lock()
+	defer t.setting.Unlock()
+	var table *ebpf.Map
+	if err := t.objects.Routes.Lookup(uint32(0), &table); err != nil {
+		return nil, fmt.Errorf("reading the table of routes: %w", err)
+	}
+	defer table.Close()
+	keys, routes := make([]uint32, tableSize), make([]bpfRoute, tableSize)
+	var at ebpf.MapBatchCursor
+	n, err := table.BatchLookup(&at, keys, routes, nil)
+	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) { // which says that there are no more
+		return nil, fmt.Errorf("reading the table of routes: %w", err)
+	}
+	var sids []uint16
+	for i, r := range routes[:n] {
+		if r.Via != 0 {
+			sids = append(sids, uint16(keys[i]))
+		}
+	}
+	slices.Sort(sids)
+	return sids, nil
+}
+
 // number finds or makes an adjacency's entry.
 func (t *Transit) number(a Adjacency) (uint16, error) {
 	port, err := t.port(a.Ifindex)

@@ -307,6 +307,12 @@ func TestAnAdoptedTransitKnowsItsTables(t *testing.T) {
 	if !second.Adopted() {
 		t.Fatal("not adopted")
 	}
+	if sids, err := second.RoutedSIDs(); err != nil || len(sids) != 65534 || sids[0] != 1 || slices.Contains(sids, ourSID) {
+		t.Errorf("it knows %d routes, %v", len(sids), err)
+	}
+	if got := second.Meters(); len(got) != 1 || got[0].Tag != 9 || got[0].Class != 3 {
+		t.Errorf("it knows the meters %+v", got)
+	}
 	// Meters that stay keep their counts; adjacencies keep being down; counters go on.
 	if err := second.SetMeters(meter); err != nil {
 		t.Fatal(err)

@@ -118,11 +118,12 @@ func transitRow(b *testing.B, gen *xdptest.Netns, name string, o xdp.TransitOpti
 	return c.contender(b, name, false)
 }
 
-func bareRow(b *testing.B, gen *xdptest.Netns, name string, addressed bool) contender {
+func bareRow(b *testing.B, gen *xdptest.Netns, name string, o xdp.BareOptions) contender {
 	c := newChain(b, gen, false)
 	var r *xdp.Bare
 	c.dut.Do(b, func() (err error) {
-		r, err = xdp.NewBare(xdp.BareOptions{From: c.dut.Ifindex(b, c.in), To: c.dut.Ifindex(b, "d1"), Addressed: addressed})
+		o.From, o.To = c.dut.Ifindex(b, c.in), c.dut.Ifindex(b, "d1")
+		r, err = xdp.NewBare(o)
 		return err
 	})
 	b.Cleanup(func() { r.Close() })
@@ -165,12 +166,13 @@ func BenchmarkTransit(b *testing.B) {
 	policed := &xdp.TransitMeter{Tag: label, Class: 3, BitsPerSecond: 400e9, BurstBytes: 1 << 30}
 	for b.Loop() {
 		gen := xdptest.NewNetns(b).Quiet(b)
-		const bare, addressed, full = "bare devmap redirect, frames untouched", "the same with new Ethernet addresses", "transit, everything, not metered"
+		const bare, addressed, routed, full = "bare devmap redirect, frames untouched", "the same with new Ethernet addresses", "the same by the SID that the frame names", "transit, everything, not metered"
 		const srv6, plain = "kernel seg6local End, next-csid", "kernel IPv6 forwarding"
 		all := off(false, false, false)
 		rows := []contender{
-			bareRow(b, gen, bare, false),
-			bareRow(b, gen, addressed, true),
+			bareRow(b, gen, bare, xdp.BareOptions{}),
+			bareRow(b, gen, addressed, xdp.BareOptions{Addressed: true}),
+			bareRow(b, gen, routed, xdp.BareOptions{Routed: true}),
 			transitRow(b, gen, "transit, shift and route only", off(true, true, true), nil, false),
 			transitRow(b, gen, "… with repair lookup", off(true, true, false), nil, false),
 			transitRow(b, gen, "… and counters", off(false, true, false), nil, false),
@@ -185,12 +187,12 @@ func BenchmarkTransit(b *testing.B) {
 			f := newFlood(b, gen, fmt.Sprintf("g%d", chains), carrier(size, "5f00:d55:2:3::", label))
 			f.contest(b, gen, fmt.Sprintf("Transit on veth, one core, frames of %d B", size), rows, func(name string) []string {
 				switch name {
-				case bare, addressed:
+				case bare, addressed, routed:
 					return []string{bare}
 				case plain, srv6:
 					return []string{full}
 				}
-				return []string{bare, addressed}
+				return []string{bare, addressed, routed}
 			})
 			f.stop()
 		}

@@ -145,6 +145,31 @@ int bare_addressed(struct xdp_md *ctx)
 	return bpf_redirect_map(&out, 0, 0);
 }
 
+/* The ports of bare_routed, by SID. */
+struct {
+	UINT(type, MAP_ARRAY);
+	UINT(max_entries, 65536);
+	TYPE(key, __u32);
+	TYPE(value, __u32);
+} ways SEC(".maps");
+
+/* The least of a router: where a frame goes depends on what stands in it, so nothing
+ * can be done about it before its header has come from the CPU that sent it. */
+SEC("xdp")
+int bare_routed(struct xdp_md *ctx)
+{
+	struct ethhdr *eth = (void *)(long)ctx->data;
+	struct ip6hdr *ip = (void *)(eth + 1);
+	if ((void *)(ip + 1) > (void *)(long)ctx->data_end)
+		return X_DROP;
+	__u32 sid = ntohs(ip->dst.h[3]);
+	__u32 *way = bpf_map_lookup(&ways, &sid);
+	if (!way)
+		return X_DROP;
+	WORD32(eth->dst) = sid;
+	return bpf_redirect_map(&out, *way, 0);
+}
+
 /* Only there so that frames redirected to this device are received by its NAPI. */
 SEC("xdp")
 int pass(struct xdp_md *ctx)

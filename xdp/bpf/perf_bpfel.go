@@ -40,8 +40,10 @@ const (
 	PerfMapOut            = "out"
 	PerfMapPace           = "pace"
 	PerfMapSunk           = "sunk"
+	PerfMapWays           = "ways"
 	PerfProgBare          = "bare"
 	PerfProgBareAddressed = "bare_addressed"
+	PerfProgBareRouted    = "bare_routed"
 	PerfProgDrop          = "drop"
 	PerfProgGenerate      = "generate"
 	PerfProgPass          = "pass"
@@ -97,6 +99,7 @@ type PerfSpecs struct {
 type PerfProgramSpecs struct {
 	Bare          *ebpf.ProgramSpec `ebpf:"bare"`
 	BareAddressed *ebpf.ProgramSpec `ebpf:"bare_addressed"`
+	BareRouted    *ebpf.ProgramSpec `ebpf:"bare_routed"`
 	Drop          *ebpf.ProgramSpec `ebpf:"drop"`
 	Generate      *ebpf.ProgramSpec `ebpf:"generate"`
 	Pass          *ebpf.ProgramSpec `ebpf:"pass"`
@@ -112,6 +115,7 @@ type PerfMapSpecs struct {
 	Out   *ebpf.MapSpec `ebpf:"out"`
 	Pace  *ebpf.MapSpec `ebpf:"pace"`
 	Sunk  *ebpf.MapSpec `ebpf:"sunk"`
+	Ways  *ebpf.MapSpec `ebpf:"ways"`
 }
 
 // PerfVariableSpecs contains global variables before they are loaded into the kernel.
@@ -148,6 +152,7 @@ type PerfMaps struct {
 	Out   *ebpf.Map `ebpf:"out"`
 	Pace  *ebpf.Map `ebpf:"pace"`
 	Sunk  *ebpf.Map `ebpf:"sunk"`
+	Ways  *ebpf.Map `ebpf:"ways"`
 }
 
 func (m *PerfMaps) Close() error {
@@ -156,6 +161,7 @@ func (m *PerfMaps) Close() error {
 		m.Out,
 		m.Pace,
 		m.Sunk,
+		m.Ways,
 	)
 }
 
@@ -175,6 +181,7 @@ type PerfVariables struct {
 type PerfPrograms struct {
 	Bare          *ebpf.Program `ebpf:"bare"`
 	BareAddressed *ebpf.Program `ebpf:"bare_addressed"`
+	BareRouted    *ebpf.Program `ebpf:"bare_routed"`
 	Drop          *ebpf.Program `ebpf:"drop"`
 	Generate      *ebpf.Program `ebpf:"generate"`
 	Pass          *ebpf.Program `ebpf:"pass"`
@@ -186,6 +193,7 @@ func (p *PerfPrograms) Close() error {
 	return _PerfClose(
 		p.Bare,
 		p.BareAddressed,
+		p.BareRouted,
 		p.Drop,
 		p.Generate,
 		p.Pass,
