@@ -40,6 +40,7 @@ func problem(err error) error {
 	case errors.As(err, &r):
 		p := northbound.NewProblem(string(r.Kind), statuses[r.Kind], "%s", r.Detail)
 		p.Bottleneck, p.BestOffer = r.Bottleneck, r.Offer
+		p.BestStart, p.BestDelay, p.BestFinish = r.Start, r.Delay, r.Finish
 		return p
 	case errors.Is(err, errStopped):
 		return northbound.NewProblem("unavailable", http.StatusServiceUnavailable, "%v", err)
@@ -274,7 +275,7 @@ func (s service) Reserve(ctx context.Context, by northbound.WhoAmI, q northbound
 	if err != nil {
 		return northbound.Reservation{}, err
 	}
-	r, err := s.engine.submit(ctx, core.Input{Reserve: &core.Reserve{By: by, ID: id, Request: q}})
+	r, err := s.engine.submit(ctx, core.Input{Reserve: &core.Reserve{By: by, ID: id, Request: q, Bounds: true}})
 	return value(r.Reservation), problem(err)
 }
 

@@ -32,7 +32,7 @@ func families() []family {
 		{"For institutions:", []*cobra.Command{
 			publishCommand(), datasetsCommand(), grantCommand(), revokeCommand(),
 			approveCommand(), freezeCommand(), unfreezeCommand(), freezesCommand(),
-			reserveCommand(), reservationsCommand(), releaseCommand(), getCommand(),
+			reserveCommand(), quoteCommand(), reservationsCommand(), releaseCommand(), modifyCommand(), extendCommand(), boostCommand(), whyCommand(), getCommand(),
 			usageCommand(), billCommand(), receiptCommand(), evidenceCommand(),
 		}},
 		{"For operators:", []*cobra.Command{

@@ -13,15 +13,35 @@ import (
 )
 
 func reserveCommand() *cobra.Command {
-	var to, committed, ceiling, class, burst, until string
-	var quote bool
-	var req northbound.ReservationRequest
-	cmd := &cobra.Command{
+	return wishCommand(&cobra.Command{
 		Use:   "reserve --to IDENTIFIER --committed RATE [--ceiling RATE] [--class CLASS]",
 		Short: "Ask for bandwidth from a dataset's holder to this terminal",
 		Long: `The request is admitted or refused as a whole. If admitted it is held and then
 committed, and the rate and path are shown; if not, the refusal names the link in
-the way and the best rate that would be admitted.`,
+the way and the best that would be admitted: a lesser rate, a later start, a longer
+delay or a later deadline.
+
+--start and --until are a window; what is asked for is held for it from now on.
+--class assured has its delay bounded, by --delay if it is given.
+--class bulk with --volume and --until moves a volume before a deadline; the
+controller chooses the rates and says when it will be done.`,
+	}, false)
+}
+
+func quoteCommand() *cobra.Command {
+	return wishCommand(&cobra.Command{
+		Use:   "quote --to IDENTIFIER --committed RATE [--ceiling RATE] [--class CLASS]",
+		Short: "Say what a reservation would get, without holding it",
+	}, true)
+}
+
+// wishCommand makes a command that asks for bandwidth, or only for a quote of it.
+func wishCommand(cmd *cobra.Command, quoteOnly bool) *cobra.Command {
+	var to, committed, ceiling, class, burst, start, until, volume string
+	quote := quoteOnly
+	var req northbound.ReservationRequest
+	*cmd = cobra.Command{
+		Use: cmd.Use, Short: cmd.Short, Long: cmd.Long,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			if to == "" {
@@ -41,7 +61,12 @@ the way and the best rate that would be admitted.`,
 					return usageError{err}
 				}
 			}
-			if req.Committed == 0 && req.Ceiling == 0 {
+			if volume != "" {
+				if req.Volume, err = dssn.ParseByteCount(volume); err != nil {
+					return usageError{err}
+				}
+			}
+			if req.Committed == 0 && req.Ceiling == 0 && req.Volume == 0 {
 				return usagef("no rate was asked for: give --committed, --ceiling or both, such as --committed 1G --ceiling 4G")
 			}
 			if req.Ceiling != 0 && req.Ceiling < req.Committed {
@@ -54,6 +79,11 @@ the way and the best rate that would be admitted.`,
 			}
 			if req.Class, err = dssn.ParseClass(class); err != nil {
 				return usageError{err}
+			}
+			if start != "" {
+				if req.Start, err = parseUntil(start, time.Now()); err != nil {
+					return err
+				}
 			}
 			if until != "" {
 				if req.Until, err = parseUntil(until, time.Now()); err != nil {
@@ -77,9 +107,14 @@ the way and the best rate that would be admitted.`,
 	f.StringVar(&class, "class", "elastic", "assured, elastic, bulk or background")
 	f.StringVar(&burst, "burst", "", "`amount` that may arrive at once, such as 4MiB (default: 50 ms of the rate)")
 	f.IntVar(&req.Priority, "priority", 0, "weight in sharing, 1 to 100 (default 10)")
-	f.StringVar(&until, "until", "", "`moment` of its end: RFC 3339, a date, or a duration (default: until released)")
+	f.StringVar(&start, "start", "", "`moment` at which its window begins: RFC 3339, a date, or a duration from now (default: now)")
+	f.StringVar(&until, "until", "", "`moment` of its end, or deadline of a --volume: RFC 3339, a date, or a duration from now (default: until released)")
+	f.StringVar(&volume, "volume", "", "`amount` of content that class bulk is to move before --until, such as 2TB")
+	f.DurationVar(&req.MaxDelay, "delay", 0, "delay `bound` that class assured needs, one way, such as 12ms")
 	f.StringVar(&req.Consumer, "consumer", "", "receiving `terminal`; only an operator needs it")
-	f.BoolVar(&quote, "quote", false, "only say what would be admitted now")
+	if !quoteOnly {
+		f.BoolVar(&quote, "quote", false, "only say what would be admitted now")
+	}
 	return cmd
 }
 
@@ -91,7 +126,11 @@ func showQuote(cmd *cobra.Command, c *client, req northbound.ReservationRequest)
 	return emit(cmd, q, func(w io.Writer) error {
 		fmt.Fprintln(w, q.Detail)
 		if q.Admitted {
-			fmt.Fprintf(w, "  rate  %s\n  path  %s\n", q.Rate, route(q.Path))
+			if q.Rate > 0 {
+				fmt.Fprintf(w, "  rate  %s\n", q.Rate)
+			}
+			fmt.Fprintf(w, "  path  %s\n", route(q.Path))
+			printPlan(w, q.Plan)
 		}
 		return nil
 	})
@@ -129,9 +168,22 @@ func printReservation(w io.Writer, r northbound.Reservation) error {
 			}
 			row("  or else\t%s", route(p))
 		}
+		if r.DelayBound > 0 {
+			row("  delay\tat most %s, one way", r.DelayBound)
+		}
+		if !r.Start.IsZero() {
+			row("  from\t%s", moment(r.Start))
+		}
 		if !r.Until.IsZero() {
 			row("  until\t%s", moment(r.Until))
 		}
+		if r.Volume > 0 {
+			row("  volume\t%s, of which %s have arrived; done by %s", r.Volume, r.Moved, moment(r.Finish))
+		}
+		if r.Reason != "" {
+			row("  because\t%s", r.Reason)
+		}
+		printContract(row, r)
 	})
 }
 

@@ -164,7 +164,7 @@ func (x *step) tunnels(a *southbound.Assignment, n *Node) {
 	for _, r := range x.meters(n.Name) {
 		m := southbound.Meter{
 			Reservation: r.ID, From: r.From, To: r.To, Ingress: r.Ingress == n.Name, Class: r.Class,
-			Committed: r.Committed, Ceiling: r.Ceiling, Allocated: r.Allocated, Burst: burst(r),
+			Committed: committedAt(r, x.s.Now), Ceiling: ceilingAt(r, x.s.Now), Allocated: r.Allocated, Burst: burst(r),
 		}
 		if m.Ingress {
 			m.Parts, m.Tag = r.Parts, x.s.Tags[r.ID]
@@ -190,10 +190,13 @@ func comparePrefix(p, q netip.Prefix) int {
 }
 
 // burst is the policer's depth: what was asked for, or burstTime at the
-// allocated rate, at least minBurst.
+// allocated rate (assuredBurst at the committed one), at least minBurst.
 func burst(r *Reservation) dssn.ByteCount {
 	if r.Burst != 0 {
 		return r.Burst
+	}
+	if r.Bounded {
+		return max(minBurst, r.Committed.BytesIn(assuredBurst))
 	}
 	return max(minBurst, r.Allocated.BytesIn(burstTime))
 }
@@ -275,7 +278,13 @@ func (c *Core) Assignment(name string) *southbound.Assignment { return c.assignm
 func (c *Core) view(r *Reservation) *northbound.Reservation {
 	v := r.Reservation
 	v.Burst, v.Parts = burst(r), slices.Clone(r.Parts)
+	if !ended(r) {
+		v.Ceiling = ceilingAt(r, c.s.Now)
+	}
 	if pair := c.s.Pairs[pairKey(r.Ingress, r.Egress)]; pair != nil && !ended(r) {
+		if pair.Fault != "" && (r.State == northbound.StateReserved || r.State == northbound.StateHeld) {
+			v.Reason = "at risk: " + pair.Fault
+		}
 		v.Path, v.Repairs = slices.Clone(pair.Path), slices.Clone(pair.Repairs)
 		if links, _ := c.linksOf(pair.Path); links != nil {
 			v.Latency = links.Latency(c.graph)

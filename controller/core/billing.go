@@ -89,7 +89,13 @@ func (c *Core) contractRecord(r *Reservation, from, to time.Time, draft bool) no
 			end = to
 		}
 		if s.From.Before(end) {
-			rec.Segments = append(rec.Segments, northbound.ContractSegment{Committed: s.Committed, From: s.From, To: end, Hops: s.Hops, Latency: s.Latency})
+			rec.Segments = append(rec.Segments, northbound.ContractSegment{Committed: s.Committed, Boost: s.Boost, From: s.From, To: end, Hops: s.Hops, Latency: s.Latency})
+		}
+	}
+	if r.Volume > 0 {
+		rec.Volume, rec.Deadline = r.Volume, r.Until
+		if !r.Judged.IsZero() && r.Judged.Before(to) {
+			rec.Judged, rec.Kept = r.Judged, !r.Missed
 		}
 	}
 	for _, v := range r.Intervals {

@@ -2,7 +2,6 @@ package core
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 	"time"
 
@@ -55,11 +54,14 @@ func (c *Core) consider(now time.Time, by Principal, q northbound.ReservationReq
 	if w.grant = c.grantFor(w.consumer, q.Data); w.grant == nil {
 		return nil, c.noReach(w.consumer, w.dataset)
 	}
-	if w.holder = c.holderFor(w.dataset, w.consumer); w.holder == nil {
+	if w.holder = c.source(w.dataset, w.consumer); w.holder == nil {
 		return nil, refuse(Conflict, "no terminal but %s itself holds %s: there is nothing to carry", w.consumer.Name, q.Data)
 	}
 	if w.q.Ceiling == 0 {
 		w.q.Ceiling = w.q.Committed
+		if q.Volume > 0 {
+			w.q.Ceiling = min(w.holder.Access, w.consumer.Access)
+		}
 	}
 	if w.q.Priority == 0 {
 		w.q.Priority = defaultPriority
@@ -88,8 +90,13 @@ func (c *Core) consider(now time.Time, by Principal, q northbound.ReservationReq
 	case !q.Until.IsZero() && !q.Until.After(now):
 		return nil, refuse(Invalid, "the reservation would end at %s, which is past: give a later --until", q.Until.UTC().Format(time.RFC3339))
 	}
-	if id := c.tally.booked[reach{q.Data, w.consumer.Name}]; id != 0 {
-		return nil, refuse(Conflict, "%s already has the reservation %s for %s: modify or release that one", w.consumer.Name, id, q.Data)
+	if err := c.considerWindow(now, w); err != nil {
+		return nil, err
+	}
+	for _, id := range c.tally.booked[reach{q.Data, w.consumer.Name}] {
+		if r := c.s.Reservations[id]; overlap(r, q.Start, q.Until) {
+			return nil, refuse(Conflict, "%s already has the reservation %s for %s: modify or release that one", w.consumer.Name, id, q.Data)
+		}
 	}
 	return w, nil
 }
@@ -122,27 +129,6 @@ func (c *Core) noGrant(node, inst string, d *northbound.Dataset) error {
 	return refuse(Denied, "no grant covers %s for %s: ask its owner %s to run `dssn grant %s --to %s --until TIME`", d.Record.ID, node, d.Institution, d.Record.ID, inst)
 }
 
-// admit finds the path on which a pair can carry more committed rate than now,
-// or refuses with the link that bounds it and what it would admit.
-func (c *Core) admit(ingress, egress string, had, want dssn.Bandwidth) (paths.Path, error) {
-	l := c.loads()
-	others := l.need[pairKey(ingress, egress)] - had
-	p, ok := c.route(l, ingress, egress, others+want)
-	if ok {
-		return p, nil
-	}
-	_, rate, bottleneck := c.widest(l, ingress, egress)
-	if bottleneck == "" {
-		return nil, refuse(Conflict, "no path leads from %s to %s at present: see `dssn status` for the links that are down", ingress, egress)
-	}
-	offer := rate - min(others, rate)
-	detail := fmt.Sprintf("%s committed from %s to %s cannot be carried: the bottleneck is %s; the best offer is %s, so ask for --committed %s or less", want, ingress, egress, bottleneck, offer, offer)
-	if offer == 0 {
-		detail = fmt.Sprintf("%s committed from %s to %s cannot be carried: the bottleneck %s is fully committed; ask for --committed 0 with a ceiling, or wait until another reservation ends", want, ingress, egress, bottleneck)
-	}
-	return nil, &Refusal{Kind: Capacity, Detail: detail, Bottleneck: bottleneck, Offer: offer}
-}
-
 func (x *step) reserve(in *Reserve) (*northbound.Reservation, error) {
 	if in.ID == 0 || x.s.Reservations[in.ID] != nil {
 		return nil, refuse(Invalid, "the reservation has no proper identifier: ask again")
@@ -151,26 +137,20 @@ func (x *step) reserve(in *Reserve) (*northbound.Reservation, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := x.admit(w.holder.Name, w.consumer.Name, 0, w.q.Committed)
+	r := w.contract(x.now, in.ID)
+	p, err := x.fit(w, r, in.Bounds)
 	if err != nil {
 		return nil, err
-	}
-	r := &Reservation{Reservation: northbound.Reservation{
-		ID: in.ID, State: northbound.StateHeld, Reason: "waits for its commit",
-		Data: w.q.Data, Institution: w.consumer.Institution,
-		Ingress: w.holder.Name, Egress: w.consumer.Name,
-		From: w.q.Data.Prefix(), To: netip.PrefixFrom(w.consumer.Node.Addr(), 128),
-		Class: w.q.Class, Committed: w.q.Committed, Ceiling: w.q.Ceiling, Burst: w.q.Burst, Priority: w.q.Priority,
-		Created: x.now, HeldUntil: x.now.Add(w.hold), Until: w.q.Until.UTC(),
-	}}
-	if w.q.Until.IsZero() {
-		r.Until = time.Time{}
 	}
 	x.s.Reservations[r.ID] = r
 	x.takePath(w.holder.Name, w.consumer.Name, p)
 	x.replan = true
 	x.touch(r)
-	x.event("held", r.Egress, r.ID, "%s committed, %s ceiling for %s are held until %s", r.Committed, r.Ceiling, r.Data, r.HeldUntil.Format(time.RFC3339))
+	if r.Volume > 0 {
+		x.event("held", r.Egress, r.ID, "%s of %s are placed to be moved by %s (deadline %s), held until %s", r.Volume, r.Data, r.Finish.Format(time.RFC3339), r.Until.Format(time.RFC3339), r.HeldUntil.Format(time.RFC3339))
+	} else {
+		x.event("held", r.Egress, r.ID, "%s committed, %s ceiling for %s are held until %s", r.Committed, r.Ceiling, r.Data, r.HeldUntil.Format(time.RFC3339))
+	}
 	x.reconcileNow()
 	return x.view(r), nil
 }
@@ -186,12 +166,9 @@ func (x *step) takePath(ingress, egress string, p paths.Path) {
 		if pair.Path != nil {
 			x.event("path-changed", ingress, 0, "from %s to %s by %v instead of %v, to carry what was reserved", ingress, egress, names, pair.Path)
 		}
-		l, need := x.loads(), x.tally.need[key]
-		was, _ := x.linksOf(pair.Path)
-		l.remove(was, need)
-		l.add(p, need)
 		pair.Path = names
 		x.rerouted(pair)
+		x.unbook(key)
 		if x.moved == nil {
 			x.moved = map[string]bool{}
 		}
@@ -225,13 +202,30 @@ func (x *step) commit(in *Commit) (*northbound.Reservation, error) {
 	if r.State != northbound.StateHeld {
 		return x.view(r), nil // committed already: saying it twice changes nothing
 	}
-	r.State, r.Reason, r.HeldUntil, r.Activated = northbound.StateActive, "", time.Time{}, x.now
-	r.Segments = []Segment{x.segment(r)}
+	if r.Volume > 0 {
+		if err := x.placeAgain(r); err != nil {
+			return nil, err
+		}
+	}
+	r.HeldUntil, r.Activated = time.Time{}, x.now
+	if r.Start.After(x.now) {
+		r.State, r.Reason = northbound.StateReserved, "its window begins at "+r.Start.Format(time.RFC3339)
+	} else {
+		x.begin(r, x.now)
+		x.duePlan(r)
+	}
 	x.touch(r)
 	x.replan = true
 	x.reconcileNow()
 	x.decided("contract", who(in.By), x.view(r))
-	x.event("committed", r.Egress, r.ID, "%s committed, %s ceiling for %s: now allocated %s", r.Committed, r.Ceiling, r.Data, r.Allocated)
+	switch {
+	case r.State == northbound.StateReserved:
+		x.event("committed", r.Egress, r.ID, "%s committed, %s ceiling for %s from %s on", r.Committed, r.Ceiling, r.Data, r.Start.Format(time.RFC3339))
+	case r.Volume > 0:
+		x.event("committed", r.Egress, r.ID, "%s of %s by %s: now allocated %s", r.Volume, r.Data, r.Finish.Format(time.RFC3339), r.Allocated)
+	default:
+		x.event("committed", r.Egress, r.ID, "%s committed, %s ceiling for %s: now allocated %s", r.Committed, r.Ceiling, r.Data, r.Allocated)
+	}
 	return x.view(r), nil
 }
 
@@ -270,24 +264,38 @@ func (x *step) modify(in *Modify) (*northbound.Reservation, error) {
 	case !n.Until.IsZero() && !n.Until.After(x.now):
 		return nil, refuse(Invalid, "the reservation would end at %s, which is past: give a later --until", n.Until.Format(time.RFC3339))
 	}
-	if n.Committed != r.Committed {
-		p, err := x.admit(r.Ingress, r.Egress, r.Committed, n.Committed)
-		if err != nil {
-			return nil, err
-		}
-		x.takePath(r.Ingress, r.Egress, p)
-		if live(r) {
-			last := len(n.Segments) - 1
-			n.Segments = append(n.Segments[:last:last], n.Segments[last].until(x.now), x.segment(&n))
-		}
+	if err := x.modifiable(r, &n); err != nil {
+		return nil, err
 	}
-	old := *r
+	p, err := x.refit(r, &n)
+	if err != nil {
+		return nil, err
+	}
+	old, oldPath := *r, []string(nil)
+	if pair := x.s.Pairs[pairKey(r.Ingress, r.Egress)]; pair != nil {
+		oldPath = slices.Clone(pair.Path)
+	}
+	n.Revision++
+	n.Segments = slices.Clone(r.Segments)
 	*r = n
+	if p != nil {
+		x.takePath(r.Ingress, r.Egress, p)
+	}
+	if n.Committed != old.Committed && live(r) && r.Volume == 0 {
+		x.nextSegment(r, x.now)
+		x.resized(r, old.Committed, r.Committed)
+		r.Resizes[len(r.Resizes)-1].OldPath = oldPath
+		x.newPath(r)
+	}
 	x.touch(r)
 	x.replan = true
 	x.reconcileNow()
 	x.decided("modify", who(in.By), x.view(r))
-	x.event("modified", r.Egress, r.ID, "committed %s → %s, ceiling %s → %s: now allocated %s", old.Committed, r.Committed, old.Ceiling, r.Ceiling, r.Allocated)
+	if old.Committed == r.Committed && old.Ceiling == r.Ceiling && !old.Until.Equal(r.Until) {
+		x.event("extended", r.Egress, r.ID, "the end of %s is moved from %s to %s", r.ID, old.Until.Format(time.RFC3339), r.Until.Format(time.RFC3339))
+	} else {
+		x.event("modified", r.Egress, r.ID, "committed %s → %s, ceiling %s → %s: now allocated %s", old.Committed, r.Committed, old.Ceiling, r.Ceiling, r.Allocated)
+	}
 	return x.view(r), nil
 }
 
@@ -308,6 +316,7 @@ func (x *step) terminate(r *Reservation, reason string) {
 		r.Segments[n-1].To = x.now
 	}
 	x.replan = true
+	x.finished = append(x.finished, r.ID)
 	x.touch(r)
 	if r.Session != "" {
 		x.sessionOf(r)
@@ -324,13 +333,24 @@ func (c *Core) Quote(now time.Time, by Principal, q northbound.ReservationReques
 	if err != nil {
 		return northbound.Quote{}, err
 	}
-	p, err := c.admit(w.holder.Name, w.consumer.Name, 0, w.q.Committed)
-	if r, full := err.(*Refusal); full {
-		return northbound.Quote{Detail: r.Detail, Bottleneck: r.Bottleneck, BestOffer: r.Offer}, nil
+	r := w.contract(now, ^dssn.ReservationID(0))
+	p, err := c.fit(w, r, true)
+	if f, full := err.(*Refusal); full {
+		return northbound.Quote{Detail: f.Detail, Bottleneck: f.Bottleneck, BestOffer: f.Offer, BestStart: f.Start, BestDelay: f.Delay, BestFinish: f.Finish}, nil
 	}
-	rate := c.expected(w, p)
-	return northbound.Quote{
-		Admitted: true, Path: c.namesOf(p), Repairs: c.repairs(w.holder.Name, w.consumer.Name, p), Latency: p.Latency(c.graph), Rate: rate,
-		Detail: fmt.Sprintf("%s committed can be carried; with a ceiling of %s it would be allocated %s now", w.q.Committed, w.q.Ceiling, rate),
-	}, nil
+	out := northbound.Quote{Admitted: true, Path: c.namesOf(p), Repairs: c.repairs(w.holder.Name, w.consumer.Name, p), Latency: p.Latency(c.graph),
+		DelayBound: r.DelayBound, Plan: r.Plan, Finish: r.Finish}
+	switch {
+	case r.Volume > 0:
+		out.Detail = fmt.Sprintf("%s can be moved by %s, before %s", r.Volume, r.Finish.Format(time.RFC3339), r.Until.Format(time.RFC3339))
+	case r.Start.After(now):
+		out.Detail = fmt.Sprintf("%s committed can be carried from %s on", w.q.Committed, r.Start.Format(time.RFC3339))
+	default:
+		out.Rate = c.expected(w, p)
+		out.Detail = fmt.Sprintf("%s committed can be carried; with a ceiling of %s it would be allocated %s now", w.q.Committed, w.q.Ceiling, out.Rate)
+	}
+	if r.DelayBound > 0 {
+		out.Detail += fmt.Sprintf(", with a delay of at most %s", r.DelayBound)
+	}
+	return out, nil
 }

@@ -85,12 +85,8 @@ func (c *Core) endOf(d dueItem) time.Time {
 			return g.Until
 		}
 	case dueReservation:
-		switch r := c.s.Reservations[d.r]; {
-		case r == nil:
-		case r.State == northbound.StateHeld:
-			return r.HeldUntil
-		case live(r) && !r.Until.IsZero():
-			return r.Until
+		if r := c.s.Reservations[d.r]; r != nil {
+			return nextChange(r)
 		}
 	case dueWindow:
 		if g := c.s.Grants[d.id]; g != nil && g.Ended.IsZero() && !g.Edge.IsZero() {
@@ -119,7 +115,15 @@ func (c *Core) endOf(d dueItem) time.Time {
 // dropStale drops the first item while it is no longer true.
 func (c *Core) dropStale() {
 	for len(c.due) > 0 && !c.endOf(c.due[0]).Equal(c.due[0].at) {
-		c.popDue()
+		c.again(c.popDue())
+	}
+}
+
+// again wakes a reservation whose change has come to lie later than its item said;
+// whoever only moves it back need not say so (grew).
+func (c *Core) again(stale dueItem) {
+	if stale.kind == dueReservation {
+		c.wake(dueReservation, "", stale.r)
 	}
 }
 
@@ -147,6 +151,8 @@ func (x *step) expire() {
 	for len(x.due) > 0 && !x.due[0].at.After(x.now) {
 		if d := x.popDue(); x.endOf(d).Equal(d.at) {
 			over = append(over, d)
+		} else {
+			x.again(d)
 		}
 	}
 	slices.SortFunc(over, dueItem.order)
@@ -161,12 +167,8 @@ func (x *step) end(d dueItem) {
 	case dueGrant:
 		x.endGrant(x.s.Grants[d.id], "its time ran out")
 	case dueReservation:
-		r := x.s.Reservations[d.r]
-		if r.State == northbound.StateHeld {
-			x.terminate(r, "the hold was not committed in time")
-		} else {
-			x.terminate(r, "its time ran out")
-		}
+		x.ripen(x.s.Reservations[d.r])
+		x.wake(dueReservation, "", d.r)
 	case dueWindow:
 		if g := x.s.Grants[d.id]; g.Ended.IsZero() {
 			x.turn(g)

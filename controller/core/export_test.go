@@ -2,6 +2,7 @@ package core
 
 import (
 	"fmt"
+	"time"
 
 	"dssn"
 	"dssn/controller/southbound"
@@ -12,14 +13,21 @@ import (
 func (c *Core) Derived() string {
 	var load any
 	if c.graph != nil {
-		load = c.loads().link
+		p := c.syncPromises()
+		var held []any
+		for e := range c.graph.NumLinks() {
+			for _, at := range append(p.cal.Changes([]int32{int32(e)}, c.s.Now, never), c.s.Now) {
+				held = append(held, at.Unix(), p.cal.Promised(e, at, at.Add(time.Second)))
+			}
+		}
+		load = held
 	}
 	at, _ := c.Due()
 	heads := map[string]int{}
 	for name, rel := range c.relOf {
 		heads[name] = len(rel)
 	}
-	return fmt.Sprintln(c.tally.open, c.tally.counts, c.tally.need, c.tally.members, c.tally.booked, c.tally.replaced, c.tally.at, c.tally.faulty, load, at, heads, len(c.ids), c.steers, c.tagging.hops, c.tagging.told, c.tagging.taken, c.tagging.without)
+	return fmt.Sprintln(c.tally.open, c.tally.counts, c.tally.members, c.tally.booked, c.tally.replaced, c.tally.at, c.tally.faulty, load, at, heads, len(c.ids), c.steers, c.tagging.hops, c.tagging.told, c.tagging.taken, c.tagging.without)
 }
 
 // Tags returns the contracts' tags.

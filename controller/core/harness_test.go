@@ -396,24 +396,41 @@ func (s *script) do(line string) (string, error) {
 			n, _ := strconv.Atoi(v)
 			q.Until = s.now.Add(time.Duration(n) * time.Second)
 		}
+		if v := option(w, "from"); v != "" { // seconds from now
+			n, _ := strconv.Atoi(v)
+			q.Start = s.now.Add(time.Duration(n) * time.Second)
+			if !q.Until.IsZero() {
+				q.Until = q.Until.Add(time.Duration(n) * time.Second)
+			}
+		}
+		q.Volume, _ = dssn.ParseByteCount(option(w, "volume"))
+		q.Burst, _ = dssn.ParseByteCount(option(w, "burst"))
+		q.MaxDelay, _ = time.ParseDuration(option(w, "delay"))
 		q.Priority, _ = strconv.Atoi(option(w, "priority"))
 		q.HoldSeconds, _ = strconv.ParseInt(option(w, "hold"), 10, 64)
 		if w[0] == "quote" {
 			r, err := s.c.Quote(s.now, s.by(arg(1)), q)
-			return fmt.Sprintf("admitted %v: %s", r.Admitted, r.Detail), err
+			return fmt.Sprintf("admitted %v: %s", r.Admitted, r.Detail) + planText(r.Plan), err
 		}
 		id := dssn.ReservationID(s.n)
-		r, err := s.step(core.Input{Reserve: &core.Reserve{By: s.by(arg(1)), ID: id, Request: q}})
+		r, err := s.step(core.Input{Reserve: &core.Reserve{By: s.by(arg(1)), ID: id, Request: q, Bounds: option(w, "bounds") != "no"}})
 		if err != nil {
 			return "", err
 		}
-		s.res[arg(1)+"/"+arg(2)] = id
+		s.res[arg(1)+"/"+arg(2)+option(w, "as")] = id
 		if w[0] == "reserve" {
 			r, err = s.step(core.Input{Commit: &core.Commit{By: s.by(arg(1)), ID: id}})
 		}
 		return shown(r.Reservation), err
-	case "commit", "release", "modify", "show": // commit NODE DATA
-		id := s.res[arg(1)+"/"+arg(2)]
+	case "commit", "release", "modify", "extend", "boost", "show", "why": // commit NODE DATA [as=]
+		id := s.res[arg(1)+"/"+arg(2)+option(w, "as")]
+		seconds := func(name string) time.Time {
+			n, err := strconv.Atoi(option(w, name))
+			if err != nil {
+				return time.Time{}
+			}
+			return s.now.Add(time.Duration(n) * time.Second)
+		}
 		var r core.Reply
 		var err error
 		switch w[0] {
@@ -431,7 +448,18 @@ func (s *script) do(line string) (string, error) {
 				b := rate(v)
 				q.Ceiling = &b
 			}
+			q.Until = seconds("for")
+			q.Priority, _ = strconv.Atoi(option(w, "priority"))
 			r, err = s.step(core.Input{Modify: &core.Modify{By: s.by(arg(1)), ID: id, Request: q}})
+		case "extend":
+			r, err = s.step(core.Input{Extend: &core.Extend{By: s.by(arg(1)), ID: id, Request: northbound.ExtendRequest{Until: seconds("for")}}})
+		case "boost":
+			r, err = s.step(core.Input{Boost: &core.Boost{By: s.by(arg(1)), ID: id, Request: northbound.BoostRequest{
+				Committed: rate(option(w, "committed")), Start: seconds("from"), Until: seconds("for")}}})
+		case "why": // why NODE DATA [ago=SECONDS]
+			n, _ := strconv.Atoi(option(w, "ago"))
+			v, err := s.c.Why(s.by(arg(1)), id, s.now.Add(-time.Duration(n)*time.Second), s.now)
+			return fmt.Sprintf("%s (%d before, %d after)", v.Answer, len(v.Before), len(v.After)), err
 		case "show":
 			v, err := s.c.Reservation(s.by(arg(1)), id)
 			return shown(&v), err
@@ -533,7 +561,34 @@ func shown(r *northbound.Reservation) string {
 	if r == nil {
 		return ""
 	}
-	return fmt.Sprintf("%s %s %s committed %s allocated %s of %s by %s limit %q %s", r.ID, r.State, r.Class, r.Committed, r.Allocated, r.Ceiling, strings.Join(r.Path, ">"), r.Limit, r.Reason)
+	return fmt.Sprintf("%s %s %s committed %s allocated %s of %s by %s limit %q %s", r.ID, r.State, r.Class, r.Committed, r.Allocated, r.Ceiling, strings.Join(r.Path, ">"), r.Limit, r.Reason) + promisesText(r)
+}
+
+// promisesText is what a contract holds beside its rates.
+func promisesText(r *northbound.Reservation) (text string) {
+	if r.DelayBound > 0 {
+		text += fmt.Sprintf(" delay at most %s", r.DelayBound)
+	}
+	if r.Volume > 0 {
+		text += fmt.Sprintf(" %s of %s moved, done by %s", r.Moved, r.Volume, r.Finish.Format(time.TimeOnly))
+	}
+	for _, b := range r.Boosts {
+		text += fmt.Sprintf("; boost +%s %s–%s %s", b.Extra, b.Start.Format(time.TimeOnly), b.Until.Format(time.TimeOnly), b.State)
+	}
+	for _, z := range r.Resizes {
+		text += fmt.Sprintf("; resize %s %s→%s sent %d lost %d exact %v", z.At.Format(time.TimeOnly), z.From, z.To, z.Sent, z.Lost, z.Exact)
+		if z.NewPath != nil {
+			text += " by another path"
+		}
+	}
+	return text + planText(r.Plan)
+}
+
+func planText(plan []northbound.RatePiece) (text string) {
+	for _, p := range plan {
+		text += fmt.Sprintf("; %s %s–%s", p.Rate, p.From.Format(time.TimeOnly), p.To.Format(time.TimeOnly))
+	}
+	return text
 }
 
 func (s *script) record(inst, name, size, salt, grade string) content.Record {

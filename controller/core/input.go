@@ -36,6 +36,8 @@ type Input struct {
 	Commit         *Commit         `json:"commit,omitempty"`
 	Modify         *Modify         `json:"modify,omitempty"`
 	Release        *Release        `json:"release,omitempty"`
+	Extend         *Extend         `json:"extend,omitempty"`
+	Boost          *Boost          `json:"boost,omitempty"`
 	Receipt        *Receipt        `json:"receipt,omitempty"`
 	Resolve        *Resolve        `json:"resolve,omitempty"`
 	IssueBill      *IssueBill      `json:"issue_bill,omitempty"`
@@ -146,6 +148,8 @@ type Reserve struct {
 	By      Principal                     `json:"by"`
 	ID      dssn.ReservationID            `json:"id"` // random
 	Request northbound.ReservationRequest `json:"request"`
+	// Bounds has the delay of class assured bounded; entries of before did not.
+	Bounds bool `json:"bounds,omitempty"`
 }
 
 // Commit makes a hold a contract.
@@ -276,6 +280,11 @@ type Refusal struct {
 	Offer      dssn.Bandwidth
 	// Code, if set, is what CAMARA calls it (session.go).
 	Code string
+	// Start, Delay and Finish, if set, are when all of it, which delay, and which
+	// deadline would be admitted instead.
+	Start  time.Time
+	Delay  time.Duration
+	Finish time.Time
 }
 
 // Error returns the sentence.

@@ -67,7 +67,9 @@ func (x *step) metered(n *Node, r *Reservation, sent, received uint64) {
 func (x *step) counted(n *Node, r *Reservation, e *Epoch, c southbound.Count) {
 	old := e.Counts[r.ID]
 	now := grown(old, c)
-	e.Counts[r.ID] = now
+	if e.Counts[r.ID] = now; now != old && !ended(r) {
+		defer x.grew(r)
+	}
 	var sent, received uint64
 	if r.Ingress == n.Name {
 		sent = now.SentBytes - old.SentBytes

@@ -71,7 +71,7 @@ func (x *step) rebuild() {
 			}
 		}
 	}
-	x.graph, x.index, x.forwarding, x.linkLoad, x.steers = g, index, newForwarding(g), nil, x.canSteer()
+	x.graph, x.index, x.forwarding, x.steers = g, index, newForwarding(g), x.canSteer()
 	x.rebuilt = true
 }
 

@@ -251,7 +251,7 @@ func (c *Core) links() []northbound.Link {
 		}
 		links, _ := c.linksOf(pair.Path)
 		for _, li := range links {
-			committed[li] += r.Committed
+			committed[li] += committedAt(r, c.s.Now)
 			allocated[li] += rate
 		}
 	}

@@ -3,8 +3,12 @@ package core_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
+	"dssn"
 	"dssn/controller/core"
 	"dssn/controller/northbound"
 )
@@ -42,6 +46,15 @@ func randomLife(t *testing.T, seed uint64) {
 			"reserve "+node+" "+data+" committed="+rate+" ceiling=10G priority="+fmt.Sprint(1+random.IntN(100)),
 			"reserve "+node+" "+data+" committed="+rate+" class=assured",
 			"hold "+node+" "+data+" committed="+rate,
+			fmt.Sprintf("reserve %s %s committed=%s from=%d for=%d priority=%d", node, data, rate, random.IntN(200), 1+random.IntN(200), 1+random.IntN(100)),
+			fmt.Sprintf("reserve %s %s committed=%s for=%d", node, data, rate, 1+random.IntN(200)),
+			fmt.Sprintf("reserve %s %s committed=%s class=assured delay=%dms", node, data, rate, 1+random.IntN(20)),
+			fmt.Sprintf("reserve %s %s volume=%dGB class=bulk for=%d", node, data, 1+random.IntN(200), 1+random.IntN(300)),
+			fmt.Sprintf("boost %s %s committed=%s from=%d for=%d", node, data, rate, random.IntN(30), 30+random.IntN(60)),
+			fmt.Sprintf("boost %s %s committed=%s for=%d", node, data, rate, 1+random.IntN(60)),
+			fmt.Sprintf("extend %s %s for=%d", node, data, random.IntN(300)),
+			fmt.Sprintf("usage north-1 south-1 rain epoch=1 seq=1 sent=%d", random.IntN(1e9)),
+			fmt.Sprintf("usage south-1 north-1 rain epoch=2 seq=1 received=%d", random.IntN(1e9)),
 			"commit "+node+" "+data,
 			"release "+node+" "+data,
 			"modify "+node+" "+data+" committed="+rate,
@@ -89,12 +102,76 @@ func (s *script) checkLaws(line string) {
 		}
 	}
 	s.checkTags(line)
+	s.checkCalendar(line)
 	for _, l := range s.c.Status(operator).Links {
 		if l.Up && l.Allocated > l.Capacity {
 			s.t.Fatalf("after %q: %s of %s are allocated on %s", line, l.Allocated, l.Capacity, l.Name)
 		}
 		if l.Up && l.Committed > l.Capacity && !degraded {
 			s.t.Fatalf("after %q: %s of %s are committed on %s and nobody is degraded", line, l.Committed, l.Capacity, l.Name)
+		}
+	}
+}
+
+// checkCalendar sums up, from what people see of contracts alone, what is held on
+// every link at every moment from now on: it never is more than the link has, unless
+// somebody is said to be degraded or at risk.
+func (s *script) checkCalendar(line string) {
+	s.t.Helper()
+	type piece struct {
+		path        []string
+		rate        dssn.Bandwidth
+		start, end  time.Time
+		reservation dssn.ReservationID
+	}
+	var pieces []piece
+	forever := s.now.Add(1e6 * time.Hour)
+	for _, r := range s.c.Reservations(operator) {
+		if r.State == northbound.StateTerminated || r.Implicit {
+			continue
+		}
+		if strings.HasPrefix(r.Reason, "at risk") || r.State == northbound.StateDegraded {
+			return
+		}
+		until := r.Until
+		if until.IsZero() {
+			until = forever
+		}
+		if r.Volume == 0 {
+			pieces = append(pieces, piece{r.Path, r.Committed, r.Start, until, r.ID})
+		}
+		for _, p := range r.Plan {
+			pieces = append(pieces, piece{r.Path, p.Rate, p.From, p.To, r.ID})
+		}
+		for _, b := range r.Boosts {
+			if b.State != northbound.BoostOver {
+				pieces = append(pieces, piece{r.Path, b.Extra, b.Start, b.Until, r.ID})
+			}
+			if b.Until.After(until) || b.Start.Before(r.Start) {
+				s.t.Fatalf("after %q: a boost of %s lies outside of its window", line, r.ID)
+			}
+		}
+	}
+	instants := []time.Time{s.now}
+	for _, p := range pieces {
+		instants = append(instants, p.start)
+	}
+	for _, l := range s.c.Status(operator).Links {
+		for _, at := range instants {
+			if !l.Up || at.Before(s.now) {
+				continue
+			}
+			var sum dssn.Bandwidth
+			var who []dssn.ReservationID
+			for _, p := range pieces {
+				i := slices.Index(p.path, l.From)
+				if i >= 0 && i+1 < len(p.path) && p.path[i+1] == l.To && !p.start.After(at) && at.Before(p.end) {
+					sum, who = sum+p.rate, append(who, p.reservation)
+				}
+			}
+			if sum > l.Capacity {
+				s.t.Fatalf("after %q: %s of %s are held on %s at %s, by %v", line, sum, l.Capacity, l.Name, at, who)
+			}
 		}
 	}
 }

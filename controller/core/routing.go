@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"dssn"
 	"dssn/controller/northbound"
@@ -25,41 +26,6 @@ func ended(r *Reservation) bool { return r.State == northbound.StateTerminated }
 
 // booked reports whether a reservation's committed rate is taken on its path.
 func booked(r *Reservation) bool { return !ended(r) && !r.Implicit }
-
-// loads are the committed rates: of each pair together, and on each link.
-type loads struct {
-	need map[string]dssn.Bandwidth // by pair
-	link []dssn.Bandwidth
-}
-
-func (l *loads) add(p paths.Path, need dssn.Bandwidth) {
-	for _, li := range p {
-		l.link[li] += need
-	}
-}
-
-func (l *loads) remove(p paths.Path, need dssn.Bandwidth) {
-	for _, li := range p {
-		l.link[li] -= need
-	}
-}
-
-// free returns, per link, the capacity that no committed rate has taken,
-// leaving the pair named skip out of account.
-func (c *Core) free(l *loads, skip string) []dssn.Bandwidth {
-	if p := c.s.Pairs[skip]; p != nil && l.need[skip] > 0 {
-		links, _ := c.linksOf(p.Path)
-		l.remove(links, l.need[skip])
-		defer l.add(links, l.need[skip])
-	}
-	out := make([]dssn.Bandwidth, c.graph.NumLinks())
-	for i := range out {
-		if k := c.graph.Link(i); k.Usable() {
-			out[i] = k.Capacity - min(l.link[i], k.Capacity)
-		}
-	}
-	return out
-}
 
 // linksOf finds the links of a path of names; ok is false where one is missing
 // or not usable.
@@ -158,19 +124,6 @@ func longestLink(c *Core, p paths.Path) (worst int32) {
 	return worst
 }
 
-// route finds a path for a pair that can carry rate besides what others have
-// committed: the present one if it can, else the shortest that can.
-func (c *Core) route(l *loads, ingress, egress string, rate dssn.Bandwidth) (paths.Path, bool) {
-	key := pairKey(ingress, egress)
-	free := c.free(l, key)
-	if p := c.s.Pairs[key]; p != nil {
-		if links, ok := c.linksOf(p.Path); ok && c.pinnable(links) && minFree(links, free) >= rate {
-			return links, true
-		}
-	}
-	return c.choose(ingress, egress, paths.Constraint{MinFree: rate, Free: free})
-}
-
 // pinnable reports whether carriers can still express a path on the present
 // forwarding.
 func (c *Core) pinnable(p paths.Path) bool {
@@ -181,43 +134,6 @@ func (c *Core) pinnable(p paths.Path) bool {
 	}
 	way, err := c.forwarding.f.Segments(p)
 	return err == nil && len(way) <= dssn.MaxCarrierSIDs
-}
-
-func minFree(p paths.Path, free []dssn.Bandwidth) dssn.Bandwidth {
-	least := dssn.Bandwidth(1<<64 - 1)
-	for _, li := range p {
-		least = min(least, free[li])
-	}
-	return least
-}
-
-// widest returns the path that can carry the most besides what others have
-// committed, that rate, and the link that bounds it.
-func (c *Core) widest(l *loads, ingress, egress string) (p paths.Path, rate dssn.Bandwidth, bottleneck string) {
-	free := c.free(l, pairKey(ingress, egress))
-	steps := slices.Clone(free)
-	slices.Sort(steps)
-	steps = slices.Compact(steps)
-	lo, hi := 0, len(steps)-1
-	for lo <= hi { // the largest step that some path can carry
-		mid := (lo + hi) / 2
-		if q, ok := c.choose(ingress, egress, paths.Constraint{MinFree: steps[mid], Free: free}); ok {
-			p, rate, lo = q, steps[mid], mid+1
-		} else {
-			hi = mid - 1
-		}
-	}
-	if p == nil {
-		return nil, 0, ""
-	}
-	rate = minFree(p, free)
-	for _, li := range p {
-		if free[li] == rate {
-			bottleneck = c.graph.LinkName(int(li))
-			break
-		}
-	}
-	return p, rate, bottleneck
 }
 
 // repairs returns further paths beside p: first one that shares no backbone
@@ -251,35 +167,32 @@ func (c *Core) repairs(ingress, egress string, p paths.Path) (out [][]string) {
 	return out
 }
 
-// ensurePair keeps a pair's path while it works and carries what is committed,
-// and finds another otherwise. A pair without any usable path keeps its last:
-// nothing better is known, and links come back.
-func (x *step) ensurePair(l *loads, ingress, egress string) {
+// ensurePair keeps a pair's path while it works and carries what the pair is
+// promised, now and later, and finds another otherwise. It returns false, having
+// changed nothing, where no path does although one leads there; give in to have the
+// best that is left, and the fault said. A pair without any usable path keeps its
+// last: nothing better is known, and links come back.
+func (x *step) ensurePair(p *promises, ingress, egress string, giveIn bool) bool {
 	key := pairKey(ingress, egress)
-	p := x.s.Pairs[key]
-	if p == nil {
-		p = &Pair{Ingress: ingress, Egress: egress}
-		x.s.Pairs[key] = p
-	}
-	need := l.need[key]
-	was, _ := x.linksOf(p.Path)
-	links, ok := x.route(l, ingress, egress, need)
+	cl := &claim{ingress: ingress, egress: egress}
+	links, ok := x.route(p, cl, 0)
 	fault := ""
 	if !ok {
-		_, rate, bottleneck := x.widest(l, ingress, egress)
-		if old, works := x.linksOf(p.Path); works && x.pinnable(old) {
-			links, ok = old, true
-		} else {
-			links, ok = x.choose(ingress, egress, paths.Constraint{})
+		any, leads := x.choose(ingress, egress, paths.Constraint{})
+		if leads && !giveIn && len(p.of[key]) > 0 {
+			return false
 		}
-		if ok {
-			fault = "only " + rate.String() + " of the committed " + need.String() + " fits: " + bottleneck + " is full"
-		} else {
-			fault = "no path leads from " + ingress + " to " + egress + " at present"
+		if links, fault = x.makeDo(p, cl, any); leads {
+			ok = true
 		}
 	}
-	if fault != p.Fault {
-		if p.Fault = fault; fault != "" {
+	pair := x.s.Pairs[key]
+	if pair == nil {
+		pair = &Pair{Ingress: ingress, Egress: egress}
+		x.s.Pairs[key] = pair
+	}
+	if fault != pair.Fault {
+		if pair.Fault = fault; fault != "" {
 			x.tally.faulty[key] = true
 			x.event("pair-degraded", ingress, 0, "from %s to %s: %s", ingress, egress, fault)
 		} else {
@@ -288,25 +201,66 @@ func (x *step) ensurePair(l *loads, ingress, egress string) {
 		}
 	}
 	if !ok {
-		return
+		return true
 	}
-	if names := x.namesOf(links); !slices.Equal(names, p.Path) {
-		if p.Path == nil {
+	if names := x.namesOf(links); !slices.Equal(names, pair.Path) {
+		if pair.Path == nil {
 			x.event("path-chosen", ingress, 0, "from %s to %s by %s", ingress, egress, strings.Join(names, " → "))
 		} else {
-			x.event("path-changed", ingress, 0, "from %s to %s by %s instead of %s", ingress, egress, strings.Join(names, " → "), strings.Join(p.Path, " → "))
+			x.event("path-changed", ingress, 0, "from %s to %s by %s instead of %s", ingress, egress, strings.Join(names, " → "), strings.Join(pair.Path, " → "))
 		}
-		p.Path = names
-		x.rerouted(p)
-		l.remove(was, need)
-		l.add(links, need)
+		x.without(p, key, func() { pair.Path = names })
+		x.rerouted(pair)
+		x.moves = true
 		x.touchNode(ingress)
 	}
-	if repairs := x.repairs(ingress, egress, links); !slices.EqualFunc(repairs, p.Repairs, slices.Equal[[]string]) {
-		p.Repairs = repairs
-		x.rerouted(p)
+	if repairs := x.repairs(ingress, egress, links); !slices.EqualFunc(repairs, pair.Repairs, slices.Equal[[]string]) {
+		pair.Repairs = repairs
+		x.rerouted(pair)
 		x.touchNode(ingress)
 	}
+	return true
+}
+
+// makeDo finds the path that serves a pair best where none carries all that it is
+// promised, and says what is missing: one that carries what is owed now, else the
+// present one if it works, else any.
+func (x *step) makeDo(p *promises, cl *claim, any paths.Path) (paths.Path, string) {
+	if any == nil {
+		return nil, "no path leads from " + cl.ingress + " to " + cl.egress + " at present"
+	}
+	var owed dssn.Bandwidth
+	var later time.Time
+	for id := range p.of[cl.key()] {
+		r := x.s.Reservations[id]
+		owed += committedAt(r, x.now)
+		if r.Start.After(x.now) && (later.IsZero() || r.Start.Before(later)) {
+			later = r.Start
+		}
+	}
+	// What is owed in this second, and nothing else of the pair.
+	bare := &claim{ingress: cl.ingress, egress: cl.egress, start: x.now.Unix(), end: x.now.Unix() + 1}
+	var best paths.Path
+	var rate dssn.Bandwidth
+	var bottleneck string
+	x.without(p, cl.key(), func() {
+		if links, ok := x.route(p, bare, owed); ok {
+			best, rate = links, owed
+			return
+		}
+		_, rate, bottleneck = x.widest(p, bare)
+	})
+	switch pair := x.s.Pairs[cl.key()]; {
+	case best != nil && !later.IsZero():
+		return best, "what is promised from " + later.Format(time.RFC3339) + " on does not fit at present"
+	case best != nil:
+		return best, "what is promised for later does not fit at present"
+	case pair != nil:
+		if old, works := x.linksOf(pair.Path); works && x.pinnable(old) {
+			any = old
+		}
+	}
+	return any, "only " + rate.String() + " of the committed " + owed.String() + " fits: " + bottleneck + " is full"
 }
 
 // carrier writes a path of names as an address; without steering it names the

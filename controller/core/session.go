@@ -156,8 +156,10 @@ func (x *step) createSession(in *CreateSession) (*camara.SessionInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	if x.tally.booked[reach{id, n.Name}] != 0 {
-		return nil, code(camara.CodeConflict, "")
+	for _, other := range x.tally.booked[reach{id, n.Name}] {
+		if overlap(x.s.Reservations[other], x.now, x.now.Add(time.Duration(in.Request.Duration)*time.Second)) {
+			return nil, code(camara.CodeConflict, "")
+		}
 	}
 	for _, s := range x.s.Sessions {
 		if other, err := x.served(&s.Request.ApplicationServer); err == nil && other == id && s.Device == n.Name && s.Info == camara.NetworkTerminated {
@@ -198,7 +200,7 @@ func (x *step) reserveFor(in *CreateSession, device string, id dssn.DataID) (*no
 	t := in.Terms
 	q := northbound.ReservationRequest{Data: id, Committed: t.Committed, Ceiling: t.Ceiling, Class: t.Class, Priority: t.Priority,
 		Until: x.now.Add(time.Duration(in.Request.Duration) * time.Second), Consumer: device}
-	if _, err := x.reserve(&Reserve{By: in.By, ID: in.Reservation, Request: q}); err != nil {
+	if _, err := x.reserve(&Reserve{By: in.By, ID: in.Reservation, Request: q, Bounds: true}); err != nil {
 		return nil, err
 	}
 	r, err := x.commit(&Commit{By: in.By, ID: in.Reservation})
@@ -233,8 +235,9 @@ func (x *step) ready(in *SessionReady) error {
 	}
 	s.Status, s.Started = camara.Available, x.now
 	s.Expires = x.now.Add(time.Duration(s.Seconds) * time.Second)
-	r.Until = s.Expires
-	x.wake(dueReservation, "", r.ID)
+	if err := x.prolong(r, s.Expires); err != nil {
+		s.Expires = r.Until // somebody else has what comes after
+	}
 	x.wake(dueSession, in.ID, 0)
 	x.notify(in.ID, s)
 	x.event("session", s.Device, s.Reservation, "the session %s is available until %s", in.ID, s.Expires.Format(time.RFC3339))
@@ -249,11 +252,12 @@ func (x *step) extendSession(in *ExtendSession) (*camara.SessionInfo, error) {
 	if s.Status != camara.Available {
 		return nil, code(camara.CodeNoExtension, "Extending the session duration is not allowed in the current state (%s). The session must be in the AVAILABLE state.", s.Status)
 	}
-	s.Seconds = max(s.Seconds, min(s.Seconds+in.Seconds, s.Terms.MaxSeconds))
-	s.Expires = s.Started.Add(time.Duration(s.Seconds) * time.Second)
-	r := x.s.Reservations[s.Reservation]
-	r.Until = s.Expires
-	x.wake(dueReservation, "", r.ID)
+	r, seconds := x.s.Reservations[s.Reservation], max(s.Seconds, min(s.Seconds+in.Seconds, s.Terms.MaxSeconds))
+	expires := s.Started.Add(time.Duration(seconds) * time.Second)
+	if err := x.prolong(r, expires); err != nil {
+		return nil, code(camara.CodeNoExtension, "%s", err.Error())
+	}
+	s.Seconds, s.Expires = seconds, expires
 	x.wake(dueSession, in.ID, 0)
 	x.decided("extend", who(in.By), x.view(r))
 	x.event("session", s.Device, s.Reservation, "the session %s lasts until %s", in.ID, s.Expires.Format(time.RFC3339))

@@ -118,13 +118,24 @@ type reach struct {
 // source returns the holder from which n gets d: the one of n's contract while
 // it holds d and can be reached, else the nearest. nil where there is none.
 func (c *Core) source(d *northbound.Dataset, n *Node) *Node {
-	if r := c.s.Reservations[c.tally.booked[reach{d.Record.ID, n.Name}]]; r != nil && slices.Contains(d.Holders, r.Ingress) {
+	if r := c.pinning(reach{d.Record.ID, n.Name}); r != nil && slices.Contains(d.Holders, r.Ingress) {
 		name := r.Ingress
 		if _, ok := c.distance(name, n.Name); ok && c.s.Nodes[name] != nil {
 			return c.s.Nodes[name]
 		}
 	}
 	return c.holderFor(d, n)
+}
+
+// pinning returns the contract or hold that decides from where data comes to a
+// terminal: of several, whose windows do not overlap, the first.
+func (c *Core) pinning(at reach) (first *Reservation) {
+	for _, id := range c.tally.booked[at] {
+		if r := c.s.Reservations[id]; first == nil || r.Start.Before(first.Start) {
+			first = r
+		}
+	}
+	return first
 }
 
 // follow moves contracts whose holder went away to the source that took its
@@ -141,8 +152,12 @@ func (x *step) follow() {
 		if !booked(r) || h == nil || h.Name == r.Ingress {
 			continue
 		}
-		p, err := x.admit(h.Name, r.Egress, 0, r.Committed)
-		if err != nil {
+		// All that it is promised, from now on, has to fit on the way from there.
+		next := *r
+		next.Ingress = h.Name
+		cl := &claim{ingress: h.Name, egress: r.Egress, skip: r.ID, fixed: profileOf(r)}
+		p, delay, err := x.admit(cl, 0, &next, wording{})
+		if err != nil || r.DelayBound > 0 && delay > r.DelayBound {
 			continue
 		}
 		x.event("contract-moved", r.Egress, r.ID, "the data of %s now comes from %s instead of %s, and its bandwidth with it", r.ID, h.Name, r.Ingress)
@@ -213,7 +228,7 @@ func (x *step) reconcile() {
 	x.ensurePairs()
 	x.share()
 	x.assign()
-	x.rebuilt, x.touched, x.moved = false, nil, nil
+	x.rebuilt, x.touched, x.moved, x.moves = false, nil, nil, false
 }
 
 // ensurePairs looks after the pairs that need it: those without a path or with
@@ -235,22 +250,29 @@ func (x *step) ensurePairs() {
 			keys[key] = true
 		}
 	}
-	var l *loads
+	var p *promises
 	for _, key := range sortedKeys(keys) {
 		if x.tally.members[key] == 0 {
 			delete(x.s.Pairs, key)
 			delete(x.tally.faulty, key)
 			continue
 		}
-		p := x.s.Pairs[key]
-		if p != nil && p.Path != nil && p.Fault == "" && !x.rebuilt && !x.moved[key] {
+		pair := x.s.Pairs[key]
+		if pair != nil && pair.Path != nil && pair.Fault == "" && !x.rebuilt && !x.moved[key] {
 			continue
 		}
-		if l == nil {
-			l = x.loads()
+		if p == nil {
+			p = x.syncPromises()
 		}
 		ingress, egress, _ := strings.Cut(key, ">")
-		x.ensurePair(l, ingress, egress)
+		if !x.ensurePair(p, ingress, egress, false) && !x.placeRest(p, key) {
+			x.pack() // not everything fits any more: somebody has to give way
+			break
+		}
+	}
+	x.hurry()
+	if x.rebuilt || x.moves || x.moved != nil {
+		x.checkDelays()
 	}
 	clear(x.pairsChanged)
 }
@@ -336,17 +358,46 @@ func (c *Core) demands() (rs []*Reservation, ds []solve.PathDemand) {
 		if len(links) == 0 {
 			continue
 		}
-		rs, ds = append(rs, r), append(ds, demand(r, links))
+		rs, ds = append(rs, r), append(ds, c.demand(r, links))
 	}
 	return rs, ds
 }
 
-func demand(r *Reservation, links paths.Path) solve.PathDemand {
-	d := solve.PathDemand{Links: links, Committed: r.Committed, Ceiling: r.Ceiling, Weight: float64(r.Priority), Order: solve.ServiceOrder(r.Class)}
+func (c *Core) demand(r *Reservation, links paths.Path) solve.PathDemand {
+	d := solve.PathDemand{Links: links, Committed: committedAt(r, c.s.Now), Ceiling: ceilingAt(r, c.s.Now), Weight: float64(r.Priority), Order: solve.ServiceOrder(r.Class)}
 	if r.Implicit {
 		d.Committed = min(backgroundFloor, r.Ceiling)
+		if r.Idle {
+			d.Order++ // it has what nobody wants who sends
+		}
 	}
 	return d
+}
+
+// divide gives out what is committed by rank, and shares the rest.
+func (c *Core) divide(rs []*Reservation, ds []solve.PathDemand) ([]solve.Share, error) {
+	capacity := c.capacities()
+	links, want := make([][]int32, len(ds)), make([]dssn.Bandwidth, len(ds))
+	for i, d := range ds {
+		links[i], want[i] = d.Links, d.Committed
+	}
+	got, full := grants(capacity, rs, links, want)
+	ds = slices.Clone(ds)
+	for i := range ds {
+		if ds[i].Committed = got[i]; got[i] < want[i] {
+			ds[i].Ceiling = got[i] // who gives way does not get it back as excess
+		}
+	}
+	shares, err := solve.MaxMin(capacity, ds)
+	for i := range shares {
+		if s := &shares[i]; s.Rate < want[i] {
+			s.Short = want[i] - s.Rate
+			if full[i] >= 0 {
+				s.Bottleneck = full[i]
+			}
+		}
+	}
+	return shares, err
 }
 
 func (c *Core) capacities() []dssn.Bandwidth {
@@ -361,6 +412,7 @@ func (c *Core) capacities() []dssn.Bandwidth {
 
 // share sets what every reservation is allocated and why not more.
 func (x *step) share() {
+	x.shared = true
 	type rates struct {
 		all   dssn.Bandwidth
 		parts []dssn.Bandwidth
@@ -368,6 +420,7 @@ func (x *step) share() {
 	was := map[dssn.ReservationID]rates{}
 	for _, id := range x.tally.open {
 		r := x.s.Reservations[id]
+		x.offered(r)
 		was[id] = rates{r.Allocated, r.Parts}
 		r.Allocated, r.Parts, r.Limit = 0, nil, ""
 	}
@@ -379,7 +432,7 @@ func (x *step) share() {
 		}
 	}()
 	rs, ds := x.demands()
-	shares, err := solve.MaxMin(x.capacities(), ds)
+	shares, err := x.divide(rs, ds)
 	if err != nil {
 		panic("the demands make no sense: " + err.Error()) // every field was checked as it came in
 	}
@@ -396,7 +449,9 @@ func (x *step) share() {
 		case !r.Implicit && s.Short > 0:
 			// Its own path was good for it, until links failed and another pair, which
 			// nothing can carry whole, had to go over one of its links too.
-			state, reason = northbound.StateDegraded, fmt.Sprintf("only %s of the committed %s fits: %s is full", s.Rate, r.Committed, r.Limit)
+			state, reason = northbound.StateDegraded, fmt.Sprintf("only %s of the committed %s fits: %s is full", s.Rate, committedAt(r, x.now), r.Limit)
+		case r.DelayFault != "":
+			state, reason = northbound.StateDegraded, r.DelayFault
 		}
 		if !r.Implicit && state != r.State {
 			x.event("state", r.Egress, r.ID, "the reservation is %s %s", state, reason)
@@ -414,7 +469,7 @@ func (x *step) share() {
 func (c *Core) expected(w *wish, p paths.Path) dssn.Bandwidth {
 	rs, ds := c.demands()
 	r := &Reservation{Reservation: northbound.Reservation{
-		Class: w.q.Class, Committed: w.q.Committed, Ceiling: w.q.Ceiling, Priority: w.q.Priority,
+		Class: w.q.Class, Committed: w.q.Committed, Ceiling: w.q.Ceiling, Priority: w.q.Priority, Created: c.s.Now,
 		From: w.q.Data.Prefix(), To: netip.PrefixFrom(w.consumer.Node.Addr(), 128),
 	}}
 	for i, o := range rs {
@@ -425,7 +480,7 @@ func (c *Core) expected(w *wish, p paths.Path) dssn.Bandwidth {
 			ds[i].Links = p
 		}
 	}
-	shares, err := solve.MaxMin(c.capacities(), append(ds, demand(r, p)))
+	shares, err := c.divide(append(rs, r), append(ds, c.demand(r, p)))
 	if err != nil {
 		return 0
 	}

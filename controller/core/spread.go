@@ -3,6 +3,7 @@ package core
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"dssn"
 	"dssn/controller/southbound"
@@ -72,12 +73,12 @@ func (x *step) spread(rs []*Reservation, ds []solve.PathDemand, s []solve.Share)
 	}
 	spread := map[string]bool{}
 	for _, p := range pairs {
-		if p.worthIt() {
+		if p.worthIt(x.now) {
 			spread[p.key] = true
 			for r, second := range p.parts {
-				first := min(r.Allocated, r.Ceiling-second)
+				first := min(r.Allocated, ceilingAt(r, x.now)-second)
 				r.Parts, r.Allocated = []dssn.Bandwidth{first, second}, first+second
-				if r.Allocated == r.Ceiling {
+				if r.Allocated == ceilingAt(r, x.now) {
 					r.Limit = ""
 				}
 			}
@@ -100,15 +101,15 @@ func (x *step) spread(rs []*Reservation, ds []solve.PathDemand, s []solve.Share)
 
 // worthIt reports whether no flow is worse off than the package's rule allows, and
 // the pair is better off.
-func (p *spreadable) worthIt() bool {
+func (p *spreadable) worthIt(now time.Time) bool {
 	var before, after dssn.Bandwidth
 	for r, second := range p.parts {
-		if second < r.Allocated/2 || !r.Implicit && second < r.Committed {
+		if second < r.Allocated/2 || !r.Implicit && second < committedAt(r, now) {
 			return false
 		}
 		if !r.Implicit {
 			before += r.Allocated
-			after += min(r.Allocated, r.Ceiling-second) + second
+			after += min(r.Allocated, ceilingAt(r, now)-second) + second
 		}
 	}
 	return after > before+before/4
@@ -126,7 +127,7 @@ func (x *step) secondPath(key string, rs []*Reservation, members []int, s []solv
 		if rs[i].Class == dssn.ClassAssured {
 			return nil // its delay was promised for one path
 		}
-		wants = wants || !rs[i].Implicit && s[i].Rate < rs[i].Ceiling
+		wants = wants || !rs[i].Implicit && s[i].Rate < ceilingAt(rs[i], x.now)
 	}
 	n, m := x.s.Nodes[pair.Ingress], x.s.Nodes[pair.Egress]
 	if !wants || n == nil || m == nil || len(lanes(n, m)) == 0 || n.Features.Workers < 2 {

@@ -113,13 +113,43 @@ type Reservation struct {
 	Dispute   *northbound.Dispute        `json:"dispute,omitempty"`
 	// Session is the CAMARA session whose it is.
 	Session string `json:"session,omitempty"`
+	// Revision grows with every change of what is promised.
+	Revision int `json:"revision,omitempty"`
+	// MaxDelay is the delay bound that was asked for, 0 for none.
+	MaxDelay time.Duration `json:"max_delay_ns,omitempty"`
+	// Bounded is set on assured contracts whose delay is bounded; those of before were not.
+	Bounded bool `json:"bounded,omitempty"`
+	// DelayFault says why the promised delay cannot be kept at present.
+	DelayFault string `json:"delay_fault,omitempty"`
+	// PlanAt is the piece of Plan in force, -1 before the first and between two.
+	PlanAt int `json:"plan_at,omitempty"`
+	// OfferedBits is what a bulk transfer could have sent until OfferedAt.
+	OfferedBits uint64    `json:"offered_bits,omitempty"`
+	OfferedAt   time.Time `json:"offered_at,omitzero"`
+	// History are the latest changes of rate, path and state, with their causes.
+	History []northbound.Change `json:"history,omitempty"`
+	// Judged is when it was known whether a bulk transfer's deadline was kept.
+	Judged time.Time `json:"judged,omitzero"`
+	// Metered is when the meter of either end last grew; Idle is set on background
+	// traffic whose meters have not grown for idleAfter.
+	Metered time.Time `json:"metered,omitzero"`
+	Idle    bool      `json:"idle,omitempty"`
+	// Quiet is when the meters had last stood still, and QuietLost and QuietSent what
+	// they said of packets lost and sent until then.
+	Quiet     time.Time `json:"quiet,omitzero"`
+	QuietLost uint64    `json:"quiet_lost,omitempty"`
+	QuietSent uint64    `json:"quiet_sent,omitempty"`
+	// Measuring is set while the latest change of rate is not measured whole.
+	Measuring bool `json:"measuring,omitempty"`
 }
 
 // Segment is a committed rate over a time; To is zero while it runs.
 type Segment struct {
 	Committed dssn.Bandwidth `json:"committed_bps"`
-	From      time.Time      `json:"from"`
-	To        time.Time      `json:"to,omitzero"`
+	// Boost is how much more was committed by a temporary raise.
+	Boost dssn.Bandwidth `json:"boost_bps,omitempty"`
+	From  time.Time      `json:"from"`
+	To    time.Time      `json:"to,omitzero"`
 	// Hops (links) and Latency are those of the path when the rate was agreed.
 	Hops    int           `json:"hops,omitempty"`
 	Latency time.Duration `json:"latency_ns,omitempty"`
@@ -172,7 +202,6 @@ type Core struct {
 	relOf       map[string][]relation // the same by terminal
 	tally       tally
 	tagging     tagging
-	linkLoad    []dssn.Bandwidth // committed by link; nil when the graph is new
 	due         dueHeap
 	waking      map[dssn.ReservationID]time.Time // the newest item of each in due
 	ids         map[dssn.NodeID]*Node
@@ -183,12 +212,14 @@ type Core struct {
 	// pairsChanged are pairs that gained their first or lost their last
 	// reservation since they were last looked after.
 	pairsChanged map[string]bool
+	promised     *promises                   // the calendar, up to date when asked for
+	unbooked     map[dssn.ReservationID]bool // what may have changed since it was
 }
 
 // New returns an empty core.
 func New() *Core {
 	c := &Core{assignments: map[string]*southbound.Assignment{}, tally: newTally(), tagging: newTagging(), pairsChanged: map[string]bool{},
-		waking: map[dssn.ReservationID]time.Time{}, ids: map[dssn.NodeID]*Node{}}
+		waking: map[dssn.ReservationID]time.Time{}, unbooked: map[dssn.ReservationID]bool{}, ids: map[dssn.NodeID]*Node{}}
 	c.s = State{
 		Institutions: map[string]*northbound.Institution{},
 		Tokens:       map[string]*Token{},

@@ -24,6 +24,11 @@ type step struct {
 	rebuilt                 bool            // the graph is new since the last assignments
 	touched                 map[string]bool // nodes whose assignment may have changed
 	moved                   map[string]bool // pairs that were given another path
+	shared                  bool            // rates were divided anew
+	grewAgain               bool            // background traffic began or ceased
+	finished                []dssn.ReservationID
+	happened                []northbound.Event
+	moves                   bool // some pair has another path: delay bounds may have changed
 }
 
 // touch takes note of a changed reservation: of what it counts for, of when it
@@ -32,6 +37,7 @@ func (x *step) touch(r *Reservation) {
 	for _, key := range x.retally(r) {
 		x.pairsChanged[key] = true
 	}
+	x.unbooked[r.ID] = true
 	x.wake(dueReservation, "", r.ID)
 	if !r.Implicit {
 		x.tagging.changed[r.ID] = true
@@ -65,6 +71,7 @@ func (c *Core) Step(now time.Time, in Input) (Reply, []Effect, error) {
 	if x.relink || x.regrant || x.replan {
 		x.reconcile()
 	}
+	x.remember()
 	return reply, x.effects, err
 }
 
@@ -108,6 +115,10 @@ func (x *step) apply(in Input) (r Reply, err error) {
 		r.Reservation, err = x.modify(in.Modify)
 	case in.Release != nil:
 		r.Reservation, err = x.release(in.Release)
+	case in.Extend != nil:
+		r.Reservation, err = x.extend(in.Extend)
+	case in.Boost != nil:
+		r.Reservation, err = x.boost(in.Boost)
 	case in.Receipt != nil:
 		r.Receipt, err = x.receipt(in.Receipt)
 	case in.Resolve != nil:
@@ -150,6 +161,7 @@ func (x *step) event(kind, node string, r dssn.ReservationID, format string, arg
 	if len(x.s.Events) > 2*maxEvents {
 		x.s.Events = slices.Clone(x.s.Events[len(x.s.Events)-maxEvents:])
 	}
+	x.happened = append(x.happened, e)
 	x.effects = append(x.effects, Effect{Event: &e})
 }
 

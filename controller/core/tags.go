@@ -193,11 +193,11 @@ func (x *step) transitMeter(id dssn.ReservationID) (m southbound.TransitMeter) {
 	}
 	depth := r.Burst
 	if depth == 0 {
-		depth = max(minBurst, r.Ceiling.BytesIn(burstTime))
+		depth = max(minBurst, ceilingAt(r, x.s.Now).BytesIn(burstTime))
 	}
 	return southbound.TransitMeter{
 		Reservation: id, Tag: tag, Class: r.Class, Source: x.s.Nodes[r.Ingress].SID,
-		Committed: r.Committed, Ceiling: r.Ceiling, Burst: depth,
+		Committed: committedAt(r, x.s.Now), Ceiling: ceilingAt(r, x.s.Now), Burst: depth,
 	}
 }
 

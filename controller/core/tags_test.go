@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"dssn"
 	"dssn/controller/core"
@@ -47,7 +48,7 @@ func (s *script) checkTags(line string) {
 		for _, name := range slices.Concat(append([][]string{r.Path}, r.Repairs...)...) {
 			if !seen[name] {
 				seen[name] = true
-				told[name] = append(told[name], southbound.TransitMeter{Reservation: r.ID, Tag: s.tags[r.ID], Class: r.Class, Committed: r.Committed, Ceiling: r.Ceiling})
+				told[name] = append(told[name], southbound.TransitMeter{Reservation: r.ID, Tag: s.tags[r.ID], Class: r.Class, Committed: owed(r, s.now), Ceiling: r.Ceiling})
 			}
 		}
 	}
@@ -146,4 +147,20 @@ func TestASnapshotFromBeforeTagsIsContinued(t *testing.T) {
 	if len(s.c.Tags()) != 2 || s.c.Assignment("b").Generation != before+1 {
 		t.Errorf("tags %v, generation %d after %d", s.c.Tags(), s.c.Assignment("b").Generation, before)
 	}
+}
+
+// owed is a contract's committed rate at a moment, its boosts and plan counted.
+func owed(r northbound.Reservation, now time.Time) (rate dssn.Bandwidth) {
+	rate = r.Committed
+	for _, b := range r.Boosts {
+		if b.State == northbound.BoostRunning {
+			rate += b.Extra
+		}
+	}
+	for _, p := range r.Plan {
+		if !now.Before(p.From) && now.Before(p.To) {
+			rate += p.Rate
+		}
+	}
+	return rate
 }

@@ -13,10 +13,9 @@ import (
 type tally struct {
 	open   []dssn.ReservationID // that have not ended, ascending
 	counts map[dssn.ReservationID]counted
-	need   map[string]dssn.Bandwidth // committed rates by pair
 	// members counts the open reservations of each pair.
 	members map[string]int
-	booked  map[reach]dssn.ReservationID
+	booked  map[reach][]dssn.ReservationID // ascending; their windows do not overlap
 	// replaced counts the explicit reservations that run, by flow.
 	replaced map[flowID]int
 	at       map[string]map[dssn.ReservationID]bool // those that run, by both ends
@@ -27,7 +26,6 @@ type tally struct {
 type counted struct {
 	pair         string
 	ends         [2]string
-	need         dssn.Bandwidth
 	booked, live bool
 	implicit     bool
 	reach        reach
@@ -35,16 +33,13 @@ type counted struct {
 }
 
 func newTally() tally {
-	return tally{counts: map[dssn.ReservationID]counted{}, need: map[string]dssn.Bandwidth{}, members: map[string]int{},
-		booked: map[reach]dssn.ReservationID{}, replaced: map[flowID]int{}, at: map[string]map[dssn.ReservationID]bool{}, faulty: map[string]bool{}}
+	return tally{counts: map[dssn.ReservationID]counted{}, members: map[string]int{},
+		booked: map[reach][]dssn.ReservationID{}, replaced: map[flowID]int{}, at: map[string]map[dssn.ReservationID]bool{}, faulty: map[string]bool{}}
 }
 
 func countOf(r *Reservation) counted {
 	k := counted{pair: pairKey(r.Ingress, r.Egress), ends: [2]string{r.Ingress, r.Egress}, booked: booked(r), live: live(r), implicit: r.Implicit,
 		reach: reach{r.Data, r.Egress}, flow: flowKey(r)}
-	if k.booked {
-		k.need = r.Committed
-	}
 	return k
 }
 
@@ -70,9 +65,10 @@ func (c *Core) retally(r *Reservation) (pairs []string) {
 	if t.members[k.pair]++; t.members[k.pair] == 1 {
 		pairs = append(pairs, k.pair)
 	}
-	c.addNeed(k.pair, k.need)
 	if k.booked {
-		t.booked[k.reach] = r.ID
+		of := t.booked[k.reach]
+		i, _ := slices.BinarySearch(of, r.ID)
+		t.booked[k.reach] = slices.Insert(of, i, r.ID)
 	}
 	if k.live {
 		if !k.implicit {
@@ -98,9 +94,11 @@ func (c *Core) uncount(id dssn.ReservationID, k counted) (pairs []string) {
 		delete(t.members, k.pair)
 		pairs = append(pairs, k.pair)
 	}
-	c.subNeed(k.pair, k.need)
-	if k.booked && t.booked[k.reach] == id {
-		delete(t.booked, k.reach)
+	if k.booked {
+		of := slices.DeleteFunc(t.booked[k.reach], func(o dssn.ReservationID) bool { return o == id })
+		if t.booked[k.reach] = of; len(of) == 0 {
+			delete(t.booked, k.reach)
+		}
 	}
 	if k.live {
 		if !k.implicit {
@@ -117,55 +115,9 @@ func (c *Core) uncount(id dssn.ReservationID, k counted) (pairs []string) {
 	return pairs
 }
 
-// addNeed books more on a pair and on the links of its path.
-func (c *Core) addNeed(pair string, rate dssn.Bandwidth) {
-	if rate == 0 {
-		return
-	}
-	c.tally.need[pair] += rate
-	if p := c.s.Pairs[pair]; p != nil && c.linkLoad != nil {
-		links, _ := c.linksOf(p.Path)
-		for _, li := range links {
-			c.linkLoad[li] += rate
-		}
-	}
-}
-
-func (c *Core) subNeed(pair string, rate dssn.Bandwidth) {
-	if rate == 0 {
-		return
-	}
-	if c.tally.need[pair] -= rate; c.tally.need[pair] == 0 {
-		delete(c.tally.need, pair)
-	}
-	if p := c.s.Pairs[pair]; p != nil && c.linkLoad != nil {
-		links, _ := c.linksOf(p.Path)
-		for _, li := range links {
-			c.linkLoad[li] -= rate
-		}
-	}
-}
-
-// loads returns the committed rates of pairs and links: the core's own, which
-// whoever moves a pair changes with it.
-func (c *Core) loads() *loads {
-	if c.linkLoad == nil {
-		c.linkLoad = make([]dssn.Bandwidth, c.graph.NumLinks())
-		for key, need := range c.tally.need {
-			if p := c.s.Pairs[key]; p != nil {
-				links, _ := c.linksOf(p.Path)
-				for _, li := range links {
-					c.linkLoad[li] += need
-				}
-			}
-		}
-	}
-	return &loads{need: c.tally.need, link: c.linkLoad}
-}
-
 // tallyAll makes the tally from the state.
 func (c *Core) tallyAll() {
-	c.tally, c.linkLoad = newTally(), nil
+	c.tally = newTally()
 	ids := make([]dssn.ReservationID, 0, len(c.s.Reservations))
 	for id, r := range c.s.Reservations {
 		if !ended(r) {

@@ -172,6 +172,9 @@ func (x *step) delivery(n *Node, d southbound.Delivery) {
 		t.Reservation != before.Reservation || !t.Started.Equal(before.Started) {
 		t.Updated = x.now
 		defer x.wake(dueTransfer, t.ID, 0)
+		if r := x.s.Reservations[t.Reservation]; r != nil && live(r) && r.Volume > 0 {
+			defer x.progress(r)
+		}
 	}
 	if t.State == northbound.TransferOneSided && t.ReceiverDone {
 		t.State = northbound.TransferRunning // the receiver's report was only late

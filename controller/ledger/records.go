@@ -169,6 +169,9 @@ func (x *rater) contract(r *northbound.ContractRecord) {
 		}
 	})
 	reserved.each(func(k totalKey, v *big.Int) { x.add(DimensionReserved, subject, record, k.status, k.terms, v, -18) })
+	if r.Volume > 0 {
+		burst = newTotals() // a volume was bought, not the rates at which it was to be moved
+	}
 	burst.each(func(k totalKey, v *big.Int) { x.add(DimensionBurst, subject, record, "", k.terms, v, -9) })
 	if x.priced(DimensionBoost) {
 		boost.each(func(k totalKey, v *big.Int) { x.add(DimensionBoost, subject, record, "", k.terms, v, -18) })

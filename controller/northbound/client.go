@@ -260,6 +260,25 @@ func (c *Client) Modify(ctx context.Context, id dssn.ReservationID, q ModifyRequ
 	return post[Reservation](ctx, c, "/v1/reservations/"+id.String()+"/modify", q)
 }
 
+// Extend moves the end of a reservation.
+func (c *Client) Extend(ctx context.Context, id dssn.ReservationID, q ExtendRequest) (Reservation, error) {
+	return post[Reservation](ctx, c, "/v1/reservations/"+id.String()+"/extend", q)
+}
+
+// Boost raises a contract's committed rate for a window of its own.
+func (c *Client) Boost(ctx context.Context, id dssn.ReservationID, q BoostRequest) (Reservation, error) {
+	return post[Reservation](ctx, c, "/v1/reservations/"+id.String()+"/boost", q)
+}
+
+// Why says why a reservation had its rate and path at a moment, zero for now.
+func (c *Client) Why(ctx context.Context, id dssn.ReservationID, at time.Time) (Why, error) {
+	query := ""
+	if !at.IsZero() {
+		query = "?at=" + url.QueryEscape(at.Format(time.RFC3339Nano))
+	}
+	return get[Why](ctx, c, "/v1/reservations/"+id.String()+"/why"+query)
+}
+
 // Release ends a reservation.
 func (c *Client) Release(ctx context.Context, id dssn.ReservationID) (Reservation, error) {
 	return post[Reservation](ctx, c, "/v1/reservations/"+id.String()+"/release", nil)

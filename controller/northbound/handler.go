@@ -50,7 +50,11 @@ type Service interface {
 	Reserve(ctx context.Context, by WhoAmI, q ReservationRequest) (Reservation, error)
 	Commit(ctx context.Context, by WhoAmI, id dssn.ReservationID) (Reservation, error)
 	Modify(ctx context.Context, by WhoAmI, id dssn.ReservationID, q ModifyRequest) (Reservation, error)
+	Extend(ctx context.Context, by WhoAmI, id dssn.ReservationID, q ExtendRequest) (Reservation, error)
+	Boost(ctx context.Context, by WhoAmI, id dssn.ReservationID, q BoostRequest) (Reservation, error)
 	Release(ctx context.Context, by WhoAmI, id dssn.ReservationID) (Reservation, error)
+	// Why says why a reservation had the rate and path that it had at a moment, zero for now.
+	Why(ctx context.Context, by WhoAmI, id dssn.ReservationID, at time.Time) (Why, error)
 	Reservations(ctx context.Context, by WhoAmI) ([]Reservation, error)
 	Reservation(ctx context.Context, by WhoAmI, id dssn.ReservationID) (Reservation, error)
 
@@ -123,6 +127,25 @@ func NewHandler(s Service, o Options) http.Handler {
 	route(a, "GET /v1/reservations", func(c call, _ none) ([]Reservation, error) { return s.Reservations(c, c.by) })
 	route(a, "GET /v1/reservations/{id}", func(c call, _ none) (Reservation, error) { return withReservation(c, s.Reservation) })
 	route(a, "POST /v1/reservations/{id}/commit", func(c call, _ none) (Reservation, error) { return withReservation(c, s.Commit) })
+	route(a, "POST /v1/reservations/{id}/extend", func(c call, q ExtendRequest) (Reservation, error) {
+		return withReservation(c, func(ctx context.Context, by WhoAmI, id dssn.ReservationID) (Reservation, error) {
+			return s.Extend(ctx, by, id, q)
+		})
+	})
+	route(a, "POST /v1/reservations/{id}/boost", func(c call, q BoostRequest) (Reservation, error) {
+		return withReservation(c, func(ctx context.Context, by WhoAmI, id dssn.ReservationID) (Reservation, error) {
+			return s.Boost(ctx, by, id, q)
+		})
+	})
+	route(a, "GET /v1/reservations/{id}/why", func(c call, _ none) (Why, error) {
+		at, err := c.when("at", time.Time{})
+		if err != nil {
+			return Why{}, err
+		}
+		return withReservation(c, func(ctx context.Context, by WhoAmI, id dssn.ReservationID) (Why, error) {
+			return s.Why(ctx, by, id, at)
+		})
+	})
 	route(a, "POST /v1/reservations/{id}/release", func(c call, _ none) (Reservation, error) { return withReservation(c, s.Release) })
 	route(a, "POST /v1/reservations/{id}/modify", func(c call, q ModifyRequest) (Reservation, error) {
 		return withReservation(c, func(ctx context.Context, by WhoAmI, id dssn.ReservationID) (Reservation, error) {

@@ -48,6 +48,9 @@ var summaries = map[string]string{
 	"GET /v1/reservations/{id}":          "Show a reservation",
 	"POST /v1/reservations/{id}/commit":  "Make a hold a contract",
 	"POST /v1/reservations/{id}/release": "End a reservation",
+	"POST /v1/reservations/{id}/extend":  "Move the end of a reservation",
+	"POST /v1/reservations/{id}/boost":   "Raise a contract's committed rate for a window of its own",
+	"GET /v1/reservations/{id}/why":      "Say why a reservation had its rate and path at a moment",
 	"POST /v1/reservations/{id}/modify":  "Change a reservation's rates, burst, priority or end",
 	"GET /v1/usage":                      "Show what both ends metered",
 	"GET /v1/bills":                      "Rate a period",
@@ -66,9 +69,10 @@ var summaries = map[string]string{
 
 // queries are the query parameters of the routes that have some.
 var queries = map[string][]string{
-	"GET /v1/bills":        {"institution", "from", "to"},
-	"GET /v1/exports/{id}": {"institution", "from", "to"},
-	"GET /v1/events":       {"after", "limit"},
+	"GET /v1/bills":                 {"institution", "from", "to"},
+	"GET /v1/exports/{id}":          {"institution", "from", "to"},
+	"GET /v1/events":                {"after", "limit"},
+	"GET /v1/reservations/{id}/why": {"at"},
 }
 
 var pathParameter = regexp.MustCompile(`\{(\w+)\}`)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"time"
 
 	"dssn"
 )
@@ -18,6 +19,11 @@ type Problem struct {
 	// Bottleneck and BestOffer come with a refusal for lack of capacity.
 	Bottleneck string         `json:"bottleneck,omitempty"`
 	BestOffer  dssn.Bandwidth `json:"best_offer_bps,omitempty"`
+	// BestStart, BestDelay and BestFinish are when all of it would be admitted, the
+	// delay bound that could be promised, and the deadline that would be accepted.
+	BestStart  time.Time     `json:"best_start,omitzero"`
+	BestDelay  time.Duration `json:"best_delay_ns,omitempty"`
+	BestFinish time.Time     `json:"best_finish,omitzero"`
 }
 
 // problemBase is what types of problems begin with; they are names, not pages.

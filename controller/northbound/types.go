@@ -127,14 +127,25 @@ type ReservationRequest struct {
 	Committed dssn.Bandwidth `json:"committed_bps"`
 	// Ceiling is at least Committed; 0 means Committed.
 	Ceiling dssn.Bandwidth `json:"ceiling_bps,omitempty"`
-	// Burst is the policer's depth; 0 means 50 ms at the allocated rate, at least 256 KiB.
+	// Burst is the policer's depth; 0 means 50 ms at the allocated rate (class assured:
+	// 5 ms at the committed rate), at least 256 KiB.
 	Burst dssn.ByteCount `json:"burst_bytes,omitempty"`
 	Class dssn.Class     `json:"class"`
-	// Priority, 1 to 100, is the weight in sharing; 0 means 10.
+	// Priority, 1 to 100, is the weight in sharing, and says who keeps what is
+	// committed where a failure leaves too little; 0 means 10.
 	Priority int `json:"priority,omitempty"`
 	// HoldSeconds is how long the hold waits for its commit; 0 means 30.
-	HoldSeconds int64     `json:"hold_seconds,omitempty"`
-	Until       time.Time `json:"until,omitzero"` // zero: until released
+	HoldSeconds int64 `json:"hold_seconds,omitempty"`
+	// Start and Until are the window; capacity is held for it now. A zero Start is
+	// the commit, a zero Until the release.
+	Start time.Time `json:"start,omitzero"`
+	Until time.Time `json:"until,omitzero"`
+	// MaxDelay, of class assured, is the delay bound that is needed, one way from edge
+	// to edge; 0 takes the one that is promised by default.
+	MaxDelay time.Duration `json:"max_delay_ns,omitempty"`
+	// Volume makes a reservation of class bulk one of content to be moved before Until,
+	// its deadline, at rates that the controller chooses up to Ceiling (0: the access links').
+	Volume dssn.ByteCount `json:"volume_bytes,omitempty"`
 	// Consumer names the receiving terminal; only an operator needs it.
 	Consumer string `json:"consumer,omitempty"`
 }
@@ -194,8 +205,25 @@ type Reservation struct {
 	Created   time.Time     `json:"created"`
 	HeldUntil time.Time     `json:"held_until,omitzero"`
 	Activated time.Time     `json:"activated,omitzero"` // committed by the asker
+	Start     time.Time     `json:"start,omitzero"`     // of its window
 	Until     time.Time     `json:"until,omitzero"`
 	Ended     time.Time     `json:"ended,omitzero"`
+	// DelayBound, of class assured, is promised: no bit inside the committed rate and
+	// burst takes longer from edge to edge. See topology/bound for what it rests on.
+	DelayBound time.Duration `json:"delay_bound_ns,omitempty"`
+	// Volume, Plan and Finish are a bulk transfer's: what is to be moved, at which rates
+	// it was placed, and when it will be done. Until is its deadline.
+	Volume dssn.ByteCount `json:"volume_bytes,omitempty"`
+	Plan   []RatePiece    `json:"plan,omitempty"`
+	Finish time.Time      `json:"finish,omitzero"`
+	// Moved is how much of Volume has arrived, as far as it was reported.
+	Moved dssn.ByteCount `json:"moved_bytes,omitempty"`
+	// Missed says that the deadline passed with the network in default: the bill has a credit.
+	Missed bool `json:"missed,omitempty"`
+	// Boosts are temporary raises, past ones included.
+	Boosts []Boost `json:"boosts,omitempty"`
+	// Resizes are the latest changes of rate and what was measured across them.
+	Resizes []Resize `json:"resizes,omitempty"`
 }
 
 // Quote answers what a reservation would get now. Nothing is held.
@@ -206,7 +234,16 @@ type Quote struct {
 	Repairs  [][]string     `json:"repairs,omitempty"`
 	Latency  time.Duration  `json:"latency_ns,omitempty"`
 	Rate     dssn.Bandwidth `json:"rate_bps,omitempty"` // that it would be allocated now
-	// Bottleneck and BestOffer say what is in the way where it is not admitted.
+	// DelayBound is what class assured would be promised, Finish when a bulk transfer
+	// would be done.
+	DelayBound time.Duration `json:"delay_bound_ns,omitempty"`
+	Finish     time.Time     `json:"finish,omitzero"`
+	Plan       []RatePiece   `json:"plan,omitempty"`
+	// Bottleneck and what follows it say what is in the way where it is not admitted, and
+	// what would be: a lesser rate, the same rate later, a longer delay, a later deadline.
 	Bottleneck string         `json:"bottleneck,omitempty"`
 	BestOffer  dssn.Bandwidth `json:"best_offer_bps,omitempty"`
+	BestStart  time.Time      `json:"best_start,omitzero"`
+	BestDelay  time.Duration  `json:"best_delay_ns,omitempty"`
+	BestFinish time.Time      `json:"best_finish,omitzero"`
 }

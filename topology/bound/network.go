@@ -2,6 +2,8 @@ package bound
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"dssn"
@@ -29,9 +31,9 @@ func Network(g *topology.Graph, flows []Flow, otherPacket dssn.ByteCount) ([]Bou
 			n.on[e] = append(n.on[e], visit{i, k})
 		}
 	}
-	for e, visits := range n.on {
+	for _, e := range slices.Sorted(maps.Keys(n.on)) { // in order, so that the same error is found every time
 		var sum dssn.Bandwidth
-		for _, v := range visits {
+		for _, v := range n.on[e] {
 			sum += flows[v.flow].Rate
 		}
 		if c := g.Link(int(e)).Capacity; sum > c {

@@ -27,6 +27,8 @@ type Bulk struct {
 	NotBefore time.Time
 	Deadline  time.Time
 	MaxRate   dssn.Bandwidth // of the sender or receiver; 0: no limit
+	// Path, if it is given, is the only one that may be used. It leads from Src to Dst.
+	Path paths.Path
 }
 
 // bulkHorizon is how far beyond the deadline an offer is sought, as a multiple of
@@ -72,10 +74,10 @@ func (c *Calendar) AdmitBulk(b Bulk) (*Booking, error) {
 // horizon, in bits.
 func (c *Calendar) place(b Bulk, start, horizon int64) (pieces []Piece, finish int64, left uint64) {
 	left = 8 * uint64(b.Volume)
-	instants := c.instants(start, horizon)
+	instants := c.instants(b.Path, start, horizon)
 	for i := 0; i+1 < len(instants) && left > 0; i++ {
 		from, to := instants[i], instants[i+1]
-		flows := c.maxFlow(b, c.free(from, to))
+		flows := c.best(b, from, to)
 		var rate dssn.Bandwidth
 		for _, f := range flows {
 			rate += f.Rate
@@ -100,16 +102,42 @@ func (c *Calendar) place(b Bulk, start, horizon int64) (pieces []Piece, finish i
 	return pieces, finish, left
 }
 
-// instants lists start, horizon and every change of a promise between them.
-func (c *Calendar) instants(start, horizon int64) []int64 {
+// best finds the greatest rate during [from, to): over all paths, or over the one
+// that was asked for.
+func (c *Calendar) best(b Bulk, from, to int64) []Piece {
+	if b.Path == nil {
+		return c.maxFlow(b, c.free(from, to))
+	}
+	rate := b.MaxRate
+	if rate == 0 {
+		rate = 1<<64 - 1
+	}
+	for _, e := range b.Path {
+		rate = min(rate, c.room(int(e), from, to))
+	}
+	if rate == 0 {
+		return nil
+	}
+	return []Piece{{Path: b.Path, Rate: rate}}
+}
+
+// instants lists start, horizon and every change of a promise between them, on the
+// links given or, where there are none, on all.
+func (c *Calendar) instants(links paths.Path, start, horizon int64) []int64 {
 	all := []int64{start, horizon}
-	for e := range c.links {
-		for _, s := range c.links[e][max(c.links[e].from(start), 0):] {
-			if s.at > start && s.at < horizon {
-				all = append(all, s.at)
-			}
+	if links == nil {
+		for e := range c.links {
+			all = c.links[e].changes(all, start, horizon)
 		}
 	}
+	for _, e := range links {
+		all = c.links[e].changes(all, start, horizon)
+	}
+	return compact(all)
+}
+
+// compact sorts instants and leaves each in it once.
+func compact(all []int64) []int64 {
 	slices.Sort(all)
 	return slices.Compact(all)
 }

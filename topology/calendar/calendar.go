@@ -131,11 +131,17 @@ func (c *Calendar) capacity(e int) dssn.Bandwidth {
 func (c *Calendar) free(start, end int64) []dssn.Bandwidth {
 	free := make([]dssn.Bandwidth, len(c.links))
 	for e := range free {
-		if room, used := c.capacity(e), c.links[e].peak(start, end); room > used {
-			free[e] = room - used
-		}
+		free[e] = c.room(e, start, end)
 	}
 	return free
+}
+
+// room is what is left of link e throughout [start, end).
+func (c *Calendar) room(e int, start, end int64) dssn.Bandwidth {
+	if room, used := c.capacity(e), c.links[e].peak(start, end); room > used {
+		return room - used
+	}
+	return 0
 }
 
 // Admit books req on the least-latency path that has the rate free throughout the

@@ -32,6 +32,16 @@ func (p profile) peak(start, end int64) (most dssn.Bandwidth) {
 	return most
 }
 
+// changes appends to out the instants after start and before end at which p steps.
+func (p profile) changes(out []int64, start, end int64) []int64 {
+	for _, s := range p[max(p.from(start), 0):] {
+		if s.at > start && s.at < end {
+			out = append(out, s.at)
+		}
+	}
+	return out
+}
+
 // cut makes sure that a step begins at t and returns its index.
 func (p *profile) cut(t int64) int {
 	i := p.from(t)
