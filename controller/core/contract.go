@@ -3,6 +3,7 @@ package core
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"dssn"
@@ -304,10 +305,13 @@ func (x *step) release(in *Release) (*northbound.Reservation, error) {
 	if err != nil {
 		return nil, err
 	}
-	x.terminate(r, "released by "+who(in.By))
+	x.terminate(r, releasedBy+who(in.By))
 	x.decided("release", who(in.By), x.view(r))
 	return x.view(r), nil
 }
+
+// releasedBy begins the reason of a contract that its holder ended.
+const releasedBy = "released by "
 
 func (x *step) terminate(r *Reservation, reason string) {
 	r.State, r.Reason, r.Ended, r.Allocated, r.Parts, r.Limit = northbound.StateTerminated, reason, x.now, 0, nil, ""
@@ -324,6 +328,9 @@ func (x *step) terminate(r *Reservation, reason string) {
 	if !r.Implicit {
 		x.regrant = true // the data may now come from a nearer holder
 		x.event("terminated", r.Egress, r.ID, "the reservation for %s ended: %s", r.Data, reason)
+		if !r.Activated.IsZero() && !strings.HasPrefix(reason, releasedBy) { // a release is a leaf of its own
+			x.decided("contract-ended", northbound.OperatorInstitution, x.view(r))
+		}
 	}
 }
 

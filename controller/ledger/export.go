@@ -3,20 +3,38 @@ package ledger
 import (
 	"encoding/csv"
 	"io"
+	"strconv"
 	"time"
 
 	"dssn/controller/northbound"
 )
 
-// focusColumns are those of FOCUS 1.1 (FinOps Open Cost and Usage Specification)
-// that a bill can fill, and two of our own, which the specification wants to
-// begin with x_.
+// focusColumns are those of FOCUS 1.1 (FinOps Open Cost and Usage Specification):
+// every mandatory one, the conditional ones that a bill can fill, and our own, which
+// the specification wants to begin with x_. Columns of what DSSN does not have
+// (regions, subaccounts, tags, commitment discounts) are left out, as it says.
 var focusColumns = []string{
-	"BilledCost", "BillingAccountId", "BillingCurrency", "BillingPeriodStart", "BillingPeriodEnd",
-	"CapacityReservationId", "CapacityReservationStatus", "ChargeCategory", "ChargeDescription", "ChargeFrequency",
-	"ChargePeriodStart", "ChargePeriodEnd", "ConsumedQuantity", "ConsumedUnit", "EffectiveCost", "InvoiceIssuerName",
-	"ListCost", "ListUnitPrice", "PricingCategory", "PricingQuantity", "PricingUnit", "ProviderName", "PublisherName",
-	"ResourceId", "ServiceCategory", "ServiceName", "SkuId", "x_RecordHash", "x_TariffHash",
+	"BilledCost", "BillingAccountId", "BillingAccountName", "BillingCurrency", "BillingPeriodStart", "BillingPeriodEnd",
+	"CapacityReservationId", "CapacityReservationStatus", "ChargeCategory", "ChargeClass", "ChargeDescription", "ChargeFrequency",
+	"ChargePeriodStart", "ChargePeriodEnd", "ConsumedQuantity", "ConsumedUnit", "ContractedCost", "ContractedUnitPrice",
+	"EffectiveCost", "InvoiceIssuerName", "ListCost", "ListUnitPrice", "PricingCategory", "PricingQuantity", "PricingUnit",
+	"ProviderName", "PublisherName", "ResourceId", "ResourceType", "ServiceCategory", "ServiceName", "ServiceSubcategory",
+	"SkuId", "SkuMeter", "SkuPriceId", "x_BillNumber", "x_RecordHash", "x_TariffHash", "x_Class", "x_Grade", "x_LatencyClass", "x_PathClass", "x_Priority", "x_TimeBand",
+}
+
+// charge says what FOCUS calls a line of a dimension.
+func charge(dim Dimension) (category, frequency, resource string) {
+	switch dim {
+	case DimensionSetUp:
+		return "Purchase", "One-Time", "Reservation"
+	case DimensionFlat:
+		return "Purchase", "Recurring", "Institution"
+	case DimensionMissed:
+		return "Credit", "One-Time", "Reservation"
+	case DimensionVerified:
+		return "Usage", "Usage-Based", "Transfer"
+	}
+	return "Usage", "Usage-Based", "Reservation"
 }
 
 // WriteFOCUS writes a bill as FOCUS CSV, one row per line. Costs are exact; the
@@ -28,23 +46,28 @@ func WriteFOCUS(w io.Writer, b northbound.Bill, provider string) error {
 	}
 	from, to := b.From.UTC().Format(time.RFC3339), b.To.UTC().Format(time.RFC3339)
 	for _, l := range b.Lines {
+		category, frequency, resource := charge(Dimension(l.Dimension))
 		row := map[string]string{
-			"BilledCost": l.Amount, "EffectiveCost": l.Amount, "ListCost": l.Amount, "ListUnitPrice": l.Price,
-			"BillingAccountId": b.Institution, "BillingCurrency": b.Currency,
+			"BilledCost": l.Amount, "EffectiveCost": l.Amount, "ListCost": l.Amount, "ContractedCost": l.Amount, "ListUnitPrice": l.Price, "ContractedUnitPrice": l.Price,
+			"BillingAccountId": b.Institution, "BillingAccountName": b.Institution, "BillingCurrency": b.Currency,
 			"BillingPeriodStart": from, "BillingPeriodEnd": to, "ChargePeriodStart": from, "ChargePeriodEnd": to,
-			"ChargeCategory": "Usage", "ChargeFrequency": "Usage-Based", "ChargeDescription": l.Dimension + " of " + l.Subject,
-			"ConsumedQuantity": l.Quantity, "ConsumedUnit": l.Unit, "PricingQuantity": l.Quantity, "PricingUnit": l.Unit, "PricingCategory": "Standard",
+			"ChargeCategory": category, "ChargeFrequency": frequency, "ChargeDescription": l.Dimension + " of " + l.Subject,
+			"PricingQuantity": l.Quantity, "PricingUnit": l.Unit, "PricingCategory": "Standard",
 			"ProviderName": provider, "PublisherName": provider, "InvoiceIssuerName": provider,
-			"ResourceId": l.Subject, "ServiceCategory": "Networking", "ServiceName": "Data switching service network", "SkuId": b.Tariff + "/" + l.Dimension,
-			"x_RecordHash": l.Record, "x_TariffHash": b.TariffHash,
+			"ResourceId": l.Subject, "ResourceType": resource, "ServiceCategory": "Networking", "ServiceSubcategory": "Network Connectivity",
+			"ServiceName": "Data switching service network", "SkuId": l.Dimension, "SkuMeter": l.Dimension, "SkuPriceId": b.Tariff + "/" + l.Dimension + "/" + l.Price,
+			"x_BillNumber": b.Number, "x_RecordHash": l.Record, "x_TariffHash": b.TariffHash,
+			"x_Class": l.Terms.Class, "x_Grade": l.Terms.Grade, "x_LatencyClass": l.Terms.Latency, "x_PathClass": l.Terms.Distance, "x_TimeBand": l.Terms.Band,
 		}
-		switch Dimension(l.Dimension) {
-		case DimensionSetUp:
-			row["ChargeCategory"], row["ChargeFrequency"] = "Purchase", "One-Time"
-			row["ConsumedQuantity"], row["ConsumedUnit"] = "", ""
-		case DimensionReserved:
+		if l.Terms.Priority != 0 {
+			row["x_Priority"] = strconv.Itoa(l.Terms.Priority)
+		}
+		if category == "Usage" {
+			row["ConsumedQuantity"], row["ConsumedUnit"] = l.Quantity, l.Unit
+		}
+		if Dimension(l.Dimension) == DimensionReserved {
 			row["CapacityReservationId"], row["CapacityReservationStatus"] = l.Subject, l.Status
-			if l.Status == "Unused" {
+			if l.Status == statusUnused { // nothing was consumed
 				row["ConsumedQuantity"], row["ConsumedUnit"] = "", ""
 			}
 		}
@@ -70,6 +93,7 @@ type Characteristic struct {
 // Party is a related party of a TMF635 usage.
 type Party struct {
 	ID           string `json:"id"`
+	Name         string `json:"name"`
 	Role         string `json:"role"`
 	ReferredType string `json:"@referredType"`
 }
@@ -99,9 +123,10 @@ func TMF635(transfers []northbound.Transfer) []TMFUsage {
 			ID: t.ID, Href: "/v1/receipts/" + t.ID, UsageDate: r.Ended, Description: "verified transfer of " + r.Name, UsageType: "data-transfer", Status: "guided", Type: "Usage",
 			Characteristic: []Characteristic{
 				{"bytes", r.Bytes, "integer"}, {"data", r.Data.String(), "string"}, {"root", r.Root, "string"}, {"reservation", r.Reservation.String(), "string"},
+				{"class", r.Class, "string"}, {"grade", r.Data.Grade().String(), "string"}, {"priority", r.Priority, "integer"}, {"pathLinks", r.Hops, "integer"},
 				{"started", r.Started, "dateTime"}, {"recordHash", r.Hash, "string"}, {"evidenceLeaf", r.Leaf, "integer"},
 			},
-			RelatedParty: []Party{{r.Payer, "customer", "Organization"}, {r.Owner, "provider", "Organization"}},
+			RelatedParty: []Party{{r.Payer, r.Payer, "customer", "Organization"}, {r.Owner, r.Owner, "provider", "Organization"}},
 		})
 	}
 	return out

@@ -3,6 +3,8 @@ package ledger_test
 import (
 	"encoding/csv"
 	"encoding/json"
+	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -95,6 +97,138 @@ func TestOnlySettledTransfersAreExported(t *testing.T) {
 		t.Errorf("%+v, %+v", tmf, events)
 	}
 	if _, err := json.Marshal([]any{tmf, events}); err != nil {
+		t.Error(err)
+	}
+}
+
+// What the formats demand of each row or object, by their own field lists: FOCUS
+// 1.1's mandatory columns and allowed values, TMF635 v4's Usage, CloudEvents 1.0.
+func TestExportsHaveTheFieldsThatTheirFormatsDemand(t *testing.T) {
+	from := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	to := from.AddDate(0, 1, 0)
+	r := contract(dssn.Gbps, from.Add(time.Hour), from.Add(2*time.Hour))
+	c := &r.Contracts[0]
+	c.Volume, c.Judged = 1e9, from.Add(2*time.Hour) // missed
+	c.Intervals = []northbound.UsageInterval{{Reservation: 1, From: c.Activated, To: c.Activated.Add(5 * time.Minute), Received: 90e9, Agreed: c.Ended}}
+	r.Period.Created = from
+	tariff, err := ledger.Read([]byte(`{"version":"v","currency":"CNY","prices":{"verified-bytes":"1","reserved-bandwidth":"1","burst-bytes":"1","set-up":"1","flat":"2","deadline-missed":"-1","reserved-hours":"1","percentile-bandwidth":"1"}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := ledger.Bill(tariff, nil, from, to, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	if err := ledger.WriteFOCUS(&text, b, "DSSN"); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := csv.NewReader(strings.NewReader(text.String())).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	column := map[string]int{}
+	for i, name := range rows[0] {
+		column[name] = i
+	}
+	notNull := []string{"BilledCost", "BillingAccountId", "BillingCurrency", "BillingPeriodEnd", "BillingPeriodStart", "ChargeCategory", "ChargePeriodEnd",
+		"ChargePeriodStart", "ContractedCost", "EffectiveCost", "InvoiceIssuerName", "ListCost", "ProviderName", "PublisherName", "ServiceCategory", "ServiceName"}
+	for _, name := range append([]string{"BillingAccountName", "ChargeClass", "ChargeDescription", "PricingQuantity", "PricingUnit"}, notNull...) {
+		if _, has := column[name]; !has {
+			t.Errorf("the mandatory column %s is missing", name)
+		}
+	}
+	for name := range column {
+		if strings.Contains(name, "_") && !strings.HasPrefix(name, "x_") {
+			t.Errorf("the column %s is ours and does not begin with x_", name)
+		}
+	}
+	allowed := map[string][]string{"ChargeCategory": {"Usage", "Purchase", "Tax", "Credit", "Adjustment"}, "ChargeFrequency": {"One-Time", "Recurring", "Usage-Based"},
+		"ChargeClass": {"", "Correction"}, "PricingCategory": {"Standard", "Dynamic", "Committed", "Other"}, "CapacityReservationStatus": {"", "Used", "Unused"}, "ServiceCategory": {"Networking"}}
+	seen := map[string]bool{}
+	for i, row := range rows[1:] {
+		at := func(name string) string { return row[column[name]] }
+		for _, name := range notNull {
+			if at(name) == "" {
+				t.Errorf("row %d has no %s", i+1, name)
+			}
+		}
+		for name, values := range allowed {
+			if !slices.Contains(values, at(name)) {
+				t.Errorf("row %d has the %s %q", i+1, name, at(name))
+			}
+		}
+		for _, name := range []string{"BillingPeriodStart", "BillingPeriodEnd", "ChargePeriodStart", "ChargePeriodEnd"} {
+			if v, err := time.Parse("2006-01-02T15:04:05Z", at(name)); err != nil {
+				t.Errorf("row %d: %s is %v (%v)", i+1, name, v, err)
+			}
+		}
+		if (at("CapacityReservationId") != "") != (at("CapacityReservationStatus") != "") || at("CapacityReservationStatus") == "Unused" && at("ConsumedQuantity") != "" {
+			t.Errorf("row %d is %v", i+1, row)
+		}
+		if at("ChargeCategory") == "Purchase" && at("ChargeFrequency") == "Usage-Based" || at("ChargeCategory") == "Credit" && !strings.HasPrefix(at("BilledCost"), "-") {
+			t.Errorf("row %d is %v", i+1, row)
+		}
+		seen[at("SkuId")] = true
+	}
+	for _, dim := range []string{"set-up", "reserved-bandwidth", "burst-bytes", "reserved-hours", "percentile-bandwidth", "deadline-missed", "flat"} {
+		if !seen[dim] {
+			t.Errorf("no row is for %s", dim)
+		}
+	}
+
+	id, err := dssn.ParseDataID("3fff:d55:1:1:2c21:7047:e66c:e21a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ts := []northbound.Transfer{{ID: "b", State: northbound.TransferSettled, Payer: "south", Owner: "north",
+		Record: &northbound.UsageRecord{Transfer: "b", Data: id, Name: "rain", Bytes: 7, Owner: "north", Payer: "south", Hash: "h", Ended: from}}}
+	fields := func(v any) map[string]any {
+		text, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := map[string]any{}
+		if err := json.Unmarshal(text, &out); err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	usage := fields(ledger.TMF635(ts)[0])
+	known := []string{"id", "href", "description", "usageDate", "usageType", "ratedProductUsage", "relatedParty", "status", "usageCharacteristic", "usageSpecification", "@baseType", "@schemaLocation", "@type"}
+	for name := range usage {
+		if !slices.Contains(known, name) {
+			t.Errorf("TMF635's Usage has no field %s", name)
+		}
+	}
+	if !slices.Contains([]string{"received", "rejected", "recycled", "guided", "rated", "rerated", "billed"}, usage["status"].(string)) {
+		t.Errorf("the status of a usage is %v", usage["status"])
+	}
+	for _, c := range usage["usageCharacteristic"].([]any) {
+		if c := c.(map[string]any); c["name"] == nil || c["value"] == nil {
+			t.Errorf("a characteristic needs name and value: %v", c)
+		}
+	}
+	for _, p := range usage["relatedParty"].([]any) {
+		if p := p.(map[string]any); p["id"] == nil || p["@referredType"] == nil {
+			t.Errorf("a related party needs id and @referredType: %v", p)
+		}
+	}
+	event := fields(ledger.CloudEvents(ts, "/dssn/test")[0])
+	for _, name := range []string{"id", "source", "specversion", "type"} {
+		if s, ok := event[name].(string); !ok || s == "" {
+			t.Errorf("an event has the %s %v", name, event[name])
+		}
+	}
+	for name := range event {
+		if strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789") != "" {
+			t.Errorf("an event's attribute cannot be called %s", name)
+		}
+	}
+	if _, err := url.Parse(event["source"].(string)); err != nil {
+		t.Error(err)
+	}
+	if _, err := time.Parse(time.RFC3339, event["time"].(string)); err != nil {
 		t.Error(err)
 	}
 }
