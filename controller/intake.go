@@ -15,18 +15,18 @@ import (
 )
 
 // Intake of usage reports. The streams of all nodes put their reports into one
-// bounded queue; one goroutine takes what waits, checks the signatures of it
-// together, makes one journal entry of the good ones and acknowledges them when
-// that is durable. While one batch is written the next gathers, so batches grow
-// with the load and a lone report waits for nothing.
+// bounded queue; one goroutine takes what waits and checks the signatures of it
+// together; another makes one journal entry of the good ones and acknowledges them
+// when that is durable. While one batch is written the next is checked and a third
+// gathers, so batches grow with the load and a lone report waits for nothing.
 //
 // A full queue blocks the stream that wants to add to it: HTTP/2 flow control
 // carries the pressure to the node, which reports cumulative counters and loses
 // nothing by waiting.
 const (
-	maxReports   = 1024    // of one journal entry
+	maxReports   = 4096    // of one journal entry
 	maxFacts     = 1 << 17 // counts and deliveries of one journal entry
-	reportsQueue = 4 * maxReports
+	reportsQueue = 2 * maxReports
 )
 
 // errForged ends the stream of a node whose report has a signature that is not
@@ -42,11 +42,12 @@ type waiting struct {
 type intake struct {
 	engine *engine
 	queue  chan waiting
-	done   chan struct{} // closed when run has returned
+	good   chan []waiting // checked, not yet written
+	done   chan struct{}  // closed when run has returned
 }
 
 func newIntake(e *engine) *intake {
-	return &intake{engine: e, queue: make(chan waiting, reportsQueue), done: make(chan struct{})}
+	return &intake{engine: e, queue: make(chan waiting, reportsQueue), good: make(chan []waiting), done: make(chan struct{})}
 }
 
 // put adds a report; it waits while the queue is full.
@@ -63,7 +64,19 @@ func (t *intake) put(ctx context.Context, s *session, u *southbound.Usage) error
 
 // run takes reports until ctx ends or the engine does.
 func (t *intake) run(ctx context.Context) {
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		for batch := range t.good {
+			if t.take(ctx, batch) != nil {
+				break // the engine has stopped, and says why
+			}
+		}
+		for range t.good { // until run hears of it
+		}
+	}()
 	defer close(t.done)
+	defer func() { close(t.good); <-written }()
 	for {
 		var batch []waiting
 		select {
@@ -85,21 +98,17 @@ func (t *intake) run(ctx context.Context) {
 				break more
 			}
 		}
-		if err := t.take(ctx, batch); err != nil {
-			return // the engine has stopped, and says why
+		if good := t.verified(batch); len(good) > 0 {
+			t.good <- good
 		}
 	}
 }
 
 func facts(u *southbound.Usage) int { return 1 + len(u.Counts) + len(u.Deliveries) }
 
-// take checks a batch, makes it durable and acknowledges it. The last report of
-// a node is acknowledged, which covers those before it.
-func (t *intake) take(ctx context.Context, batch []waiting) error {
-	good := t.verified(batch)
-	if len(good) == 0 {
-		return nil
-	}
+// take makes a checked batch durable and acknowledges it. The last report of a
+// node is acknowledged, which covers those before it.
+func (t *intake) take(ctx context.Context, good []waiting) error {
 	in := &core.Reports{Reports: make([]core.Usage, len(good))}
 	for i, w := range good {
 		in.Reports[i] = core.Usage{Node: w.session.name, Report: *w.report}
