@@ -107,8 +107,10 @@ func TestExportsHaveTheFieldsThatTheirFormatsDemand(t *testing.T) {
 	from := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
 	to := from.AddDate(0, 1, 0)
 	r := contract(dssn.Gbps, from.Add(time.Hour), from.Add(2*time.Hour))
+	bulk := contract(0, from.Add(time.Hour), from.Add(2*time.Hour)).Contracts[0]
+	bulk.Reservation, bulk.Volume, bulk.Judged = 2, 1e9, from.Add(2*time.Hour) // missed
+	r.Contracts = append(r.Contracts, bulk)
 	c := &r.Contracts[0]
-	c.Volume, c.Judged = 1e9, from.Add(2*time.Hour) // missed
 	c.Intervals = []northbound.UsageInterval{{Reservation: 1, From: c.Activated, To: c.Activated.Add(5 * time.Minute), Received: 90e9, Agreed: c.Ended}}
 	r.Period.Created = from
 	tariff, err := ledger.Read([]byte(`{"version":"v","currency":"CNY","prices":{"verified-bytes":"1","reserved-bandwidth":"1","burst-bytes":"1","set-up":"1","flat":"2","deadline-missed":"-1","reserved-hours":"1","percentile-bandwidth":"1"}}`))
