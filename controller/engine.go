@@ -12,6 +12,7 @@ import (
 	"dssn/controller/core"
 	"dssn/controller/evidence"
 	"dssn/controller/journal"
+	"dssn/controller/northbound"
 )
 
 // maxBatch bounds how many inputs share one transaction.
@@ -257,6 +258,12 @@ func (e *engine) witness(effects []core.Effect) error {
 
 // submit gives an input to the core and waits for what comes of it.
 func (e *engine) submit(ctx context.Context, in core.Input) (core.Reply, error) {
+	if c := northbound.ConditionOf(ctx); c != nil {
+		var key string
+		if key, in.Match = c.Take(); key != "" {
+			in.Once = &core.Once{Client: c.Client, Key: key, Digest: c.Digest}
+		}
+	}
 	s := &submission{in: in, ready: make(chan struct{})}
 	select {
 	case e.inbox <- s:

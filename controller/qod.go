@@ -29,7 +29,7 @@ const answerWithin = time.Second
 // northbound answers /v1, the evidence log and CAMARA's two APIs.
 func (c *Controller) northbound(identify func(*http.Request) (northbound.WhoAmI, error)) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/", northbound.NewHandler(service{c}, northbound.Options{Identify: identify, Trouble: c.trouble}))
+	mux.Handle("/", northbound.NewHandler(service{c}, northbound.Options{Identify: identify, Trouble: c.trouble, Feed: c.feed()}))
 	qod := camara.NewHandler(qodService{service{c}}, camara.Options{Trouble: c.trouble, Profiles: c.profiles,
 		Identify: func(r *http.Request) (northbound.WhoAmI, error) {
 			by, err := identify(r)
@@ -42,6 +42,14 @@ func (c *Controller) northbound(identify func(*http.Request) (northbound.WhoAmI,
 		mux.Handle(p, qod)
 	}
 	return mux
+}
+
+// feed is what clients that follow the events wait for.
+func (c *Controller) feed() *northbound.Feed {
+	return &northbound.Feed{Changed: c.changed.wait, Stopping: c.stopping, Oldest: func() (n int64) {
+		c.engine.query(func(k *core.Core) { n = k.OldestEvent() })
+		return n
+	}}
 }
 
 // terminal returns name if it is a terminal's, else "".
@@ -115,7 +123,7 @@ func (s qodService) CreateSession(ctx context.Context, by northbound.WhoAmI, q c
 	if err != nil {
 		return camara.SessionInfo{}, err
 	}
-	r, err := s.engine.submit(ctx, core.Input{CreateSession: &core.CreateSession{By: by, ID: camara.NewUUID(), Reservation: id, Request: q, Terms: terms}})
+	r, err := s.engine.submit(ctx, core.Input{CreateSession: &core.CreateSession{By: by, ID: northbound.NewUUID(), Reservation: id, Request: q, Terms: terms}})
 	if err != nil {
 		return camara.SessionInfo{}, errorInfo(err)
 	}

@@ -340,7 +340,7 @@ func (w slogWriter) Write(b []byte) (int, error) {
 
 func (c *Controller) trouble(r *http.Request, err error) {
 	if r.Context().Err() == nil { // nobody cares about the errors of a caller that went away
-		c.logger.Error("request failed", "path", r.URL.Path, "error", err)
+		c.logger.Error("request failed", "path", r.URL.Path, "correlator", northbound.CorrelatorOf(r.Context()), "error", err)
 	}
 }
 

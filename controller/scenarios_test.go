@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"dssn/controller/northbound"
 	"dssn/controller/northbound/camara"
 	"dssn/internal/need"
 )
@@ -132,7 +133,7 @@ var steps = []struct {
 		if s.made.text("$.qosStatus") != "AVAILABLE" {
 			s.t.Fatalf("the session is %v", s.made.body)
 		}
-		s.event = s.next(s.ctx)
+		s.hear()
 		s.eventsSeen[s.event.body["id"]] = true
 	}},
 	{`a QoS session has been created successfully and includes a valid sink and sinkCredentials`, func(s *scene, m []string) { s.begin(s.withSink(s.request(), "/hear")) }},
@@ -143,7 +144,7 @@ var steps = []struct {
 	}},
 	{`the path parameter "sessionId" is set by default to a existing QoS session sessionId`, func(s *scene, m []string) {}},
 	{`the path parameter "sessionId" is set to the value for that QoS session`, func(s *scene, m []string) {}},
-	{`the path parameter "sessionId" is set to a random UUID`, func(s *scene, m []string) { s.id = camara.NewUUID() }},
+	{`the path parameter "sessionId" is set to a random UUID`, func(s *scene, m []string) { s.id = northbound.NewUUID() }},
 	{`the path parameter "sessionId" has not a UUID format`, func(s *scene, m []string) { s.id = "not-a-uuid" }},
 
 	// It is sent.
@@ -179,7 +180,7 @@ var steps = []struct {
 	{`the response property "(.*)" is (.*)`, func(s *scene, m []string) { s.oneOf(s.answer.body, m[1], m[2]) }},
 
 	// What the sink is told.
-	{`an event is received at the address of the .*`, func(s *scene, m []string) { s.event = s.next(s.ctx) }},
+	{`an event is received at the address of the .*`, func(s *scene, m []string) { s.hear() }},
 	{`the event header "Authorization" is set to "Bearer " \+ .*`, func(s *scene, m []string) {
 		s.same("Authorization", s.event.header.Get("Authorization"), "Bearer let-me-in")
 	}},
@@ -279,6 +280,18 @@ func (s *scene) send(method string) {
 	s.answer = s.ask(method, path, s.headers["Authorization"], s.headers["x-correlator"], body)
 	if method == "POST" {
 		s.made = s.answer
+	}
+}
+
+// hear waits for the next event of the scenario's session; others are of
+// sessions before it.
+func (s *scene) hear() {
+	s.t.Helper()
+	for {
+		s.event = s.next(s.ctx)
+		if id, _ := property(s.event.body, "$.data.sessionId"); id == s.made.text("$.sessionId") {
+			return
+		}
 	}
 }
 

@@ -28,7 +28,7 @@ type service struct{ *Controller }
 
 var statuses = map[core.RefusalKind]int{
 	core.Invalid: http.StatusBadRequest, core.Denied: http.StatusForbidden, core.Unknown: http.StatusNotFound,
-	core.Conflict: http.StatusConflict, core.Capacity: http.StatusConflict, core.Expired: http.StatusGone,
+	core.Conflict: http.StatusConflict, core.Precondition: http.StatusPreconditionFailed, core.Reused: http.StatusUnprocessableEntity, core.Capacity: http.StatusConflict, core.Expired: http.StatusGone,
 }
 
 // problem turns a refusal into its problem document.
@@ -64,6 +64,21 @@ func randomText(n int) string {
 	b := make([]byte, n)
 	rand.Read(b) // never fails
 	return base64.RawURLEncoding.EncodeToString(b)
+}
+
+// drawSecret returns a new identifier and a new secret. For a request with an
+// Idempotency-Key they follow from it, so that the same request gets the same
+// token though nobody keeps its text.
+func (s service) drawSecret(ctx context.Context) (id, secret string) {
+	c := northbound.ConditionOf(ctx)
+	if c == nil || c.Key == "" {
+		return randomHex(6), randomText(24)
+	}
+	var b []byte
+	s.engine.query(func(k *core.Core) {
+		b = k.Derive(strings.Join([]string{"secret", c.Client, c.Key, hex.EncodeToString(c.Digest)}, "\x00"))
+	})
+	return hex.EncodeToString(b[:6]), base64.RawURLEncoding.EncodeToString(b[6:30])
 }
 
 func randomHex(n int) string {
@@ -149,7 +164,7 @@ func (s service) Institutions(_ context.Context, by northbound.WhoAmI) ([]northb
 }
 
 func (s service) CreateToken(ctx context.Context, by northbound.WhoAmI, q northbound.TokenRequest) (northbound.Token, error) {
-	id, secret := randomHex(6), randomText(24)
+	id, secret := s.drawSecret(ctx)
 	hash := sha256.Sum256([]byte(secret))
 	r, err := s.engine.submit(ctx, core.Input{CreateToken: &core.CreateToken{By: by, Request: q, ID: id, Hash: hash[:]}})
 	if err != nil {
@@ -230,7 +245,7 @@ func (s service) Unfreeze(ctx context.Context, by northbound.WhoAmI, id string) 
 }
 
 func (s service) AddPerson(ctx context.Context, by northbound.WhoAmI, q northbound.PersonRequest) (northbound.Person, error) {
-	id, secret := randomHex(6), randomText(24)
+	id, secret := s.drawSecret(ctx)
 	hash := sha256.Sum256([]byte(secret))
 	r, err := s.engine.submit(ctx, core.Input{AddPerson: &core.AddPerson{By: by, Request: q, Token: id, Hash: hash[:]}})
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"dssn/controller/core"
+	"dssn/controller/northbound"
 	"dssn/controller/northbound/camara"
 )
 
@@ -156,7 +157,7 @@ func (k *sinks) send(ctx context.Context, id string, n core.Notice) (done, gone 
 		return true, false, fmt.Errorf("write a notification: %w", err)
 	}
 	r.Header.Set("Content-Type", camara.EventContentType)
-	r.Header.Set("X-Correlator", camara.NewUUID())
+	r.Header.Set("X-Correlator", northbound.NewUUID())
 	if n.Token != "" {
 		r.Header.Set("Authorization", "Bearer "+n.Token)
 	}

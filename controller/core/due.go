@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"container/heap"
 	"slices"
+	"strings"
 	"time"
 
 	"dssn"
@@ -26,6 +27,7 @@ const (
 	dueSession
 	dueNotice
 	dueWindow
+	dueOnce
 )
 
 // dueItem is a thing and a time at which it may be over.
@@ -104,6 +106,11 @@ func (c *Core) endOf(d dueItem) time.Time {
 		if s := c.s.Sessions[d.id]; s != nil {
 			return s.end()
 		}
+	case dueOnce:
+		client, key, _ := strings.Cut(d.id, "\x00")
+		if o := c.s.Once[client][key]; o != nil {
+			return o.Until
+		}
 	case dueNotice:
 		if n := c.s.Notices[d.id]; n != nil {
 			return n.Until
@@ -180,6 +187,11 @@ func (x *step) end(d dueItem) {
 		x.seal()
 	case dueSession:
 		x.sessionOver(d.id)
+	case dueOnce:
+		client, key, _ := strings.Cut(d.id, "\x00")
+		if delete(x.s.Once[client], key); len(x.s.Once[client]) == 0 {
+			delete(x.s.Once, client)
+		}
 	case dueNotice:
 		delete(x.s.Notices, d.id)
 	}
@@ -201,6 +213,11 @@ func (c *Core) wakeAll() {
 	c.wake(dueInterval, "", 0)
 	for id := range c.s.Sessions {
 		c.wake(dueSession, id, 0)
+	}
+	for client, keys := range c.s.Once {
+		for key := range keys {
+			c.wake(dueOnce, client+"\x00"+key, 0)
+		}
 	}
 	for id := range c.s.Notices {
 		c.wake(dueNotice, id, 0)

@@ -16,9 +16,13 @@ import (
 // Principal is who asks, as the connection proved it.
 type Principal = northbound.WhoAmI
 
-// Input is one thing said to the core; exactly one field is set. Its JSON is
+// Input is one thing said to the core; exactly one field is set, beside the
+// conditions Once and Match (once.go). Its JSON is
 // the body of a journal entry, so fields are added and never renamed.
 type Input struct {
+	Once  *Once  `json:"once,omitempty"`
+	Match string `json:"match,omitempty"` // If-Match
+
 	Configure      *Configure      `json:"configure,omitempty"`
 	AddInstitution *AddInstitution `json:"add_institution,omitempty"`
 	CreateToken    *CreateToken    `json:"create_token,omitempty"`
@@ -268,23 +272,26 @@ const (
 	Conflict RefusalKind = "conflict" // something stands in the way
 	Capacity RefusalKind = "capacity" // a link is full
 	Expired  RefusalKind = "expired"  // its time is over
+	// The thing is not as the asker saw it; or a key was used for something else.
+	Precondition RefusalKind = "precondition"
+	Reused       RefusalKind = "reused"
 )
 
 // Refusal is a decision against an input, with its reason. The state has not
 // changed, but for what was due by that time.
 type Refusal struct {
-	Kind   RefusalKind
-	Detail string // one sentence with a next step
+	Kind   RefusalKind `json:"kind"`
+	Detail string      `json:"detail"` // one sentence with a next step
 	// Bottleneck and Offer are set for Capacity: the link and what would be admitted.
-	Bottleneck string
-	Offer      dssn.Bandwidth
+	Bottleneck string         `json:"bottleneck,omitempty"`
+	Offer      dssn.Bandwidth `json:"offer,omitempty"`
 	// Code, if set, is what CAMARA calls it (session.go).
-	Code string
+	Code string `json:"code,omitempty"`
 	// Start, Delay and Finish, if set, are when all of it, which delay, and which
 	// deadline would be admitted instead.
-	Start  time.Time
-	Delay  time.Duration
-	Finish time.Time
+	Start  time.Time     `json:"start,omitzero"`
+	Delay  time.Duration `json:"delay,omitempty"`
+	Finish time.Time     `json:"finish,omitzero"`
 }
 
 // Error returns the sentence.

@@ -321,3 +321,12 @@ func (c *Core) NodeRole(name string) (southbound.Role, bool) {
 	}
 	return n.Role, true
 }
+
+// OldestEvent is the number of the oldest event that is remembered; of the next
+// one where none is.
+func (c *Core) OldestEvent() int64 {
+	if len(c.s.Events) == 0 {
+		return c.s.EventCount + 1
+	}
+	return c.s.Events[0].Sequence
+}

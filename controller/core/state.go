@@ -53,6 +53,8 @@ type State struct {
 	Leaves     int64                         `json:"leaves"`
 	Sessions   map[string]*Session           `json:"sessions,omitempty"` // CAMARA's, by identifier
 	Notices    map[string]*Notice            `json:"notices,omitempty"`  // on their way to sinks
+	// Once are the answers to inputs that are applied once, by client and key.
+	Once map[string]map[string]*Done `json:"once,omitempty"`
 }
 
 // Token is an enrolment token; its secret is known by its hash only.

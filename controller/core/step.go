@@ -64,7 +64,7 @@ func (c *Core) Step(now time.Time, in Input) (Reply, []Effect, error) {
 	c.s.Now = now
 	x := &step{Core: c, now: now}
 	x.expire()
-	reply, err := x.apply(in)
+	reply, err := x.conditional(in)
 	if x.relink {
 		x.rebuild()
 	}

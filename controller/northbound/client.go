@@ -76,9 +76,23 @@ func (c *Client) Do(ctx context.Context, method, path string, q, a any) error {
 }
 
 func (c *Client) exchange(ctx context.Context, method, path string, body io.Reader) ([]byte, error) {
+	b, _, err := c.exchangeHeader(ctx, method, path, body, nil)
+	return b, err
+}
+
+func (c *Client) unreadable(path string, err error) error {
+	return fmt.Errorf("read the answer of %s to %s: %w", c.name, path, err)
+}
+
+// exchangeHeader sends a request with some headers more, and returns the
+// answer's too.
+func (c *Client) exchangeHeader(ctx context.Context, method, path string, body io.Reader, more http.Header) ([]byte, http.Header, error) {
 	r, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
 	if err != nil {
-		return nil, fmt.Errorf("write the request for %s: %w", path, err)
+		return nil, nil, fmt.Errorf("write the request for %s: %w", path, err)
+	}
+	for name, values := range more {
+		r.Header[name] = values
 	}
 	if body != nil {
 		r.Header.Set("Content-Type", "application/json")
@@ -89,24 +103,24 @@ func (c *Client) exchange(ctx context.Context, method, path string, body io.Read
 	w, err := c.http.Do(r)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return nil, fmt.Errorf("nothing answers at %s: start `dssn controller run` or `dssn node run`, or check --state", c.name)
+		return nil, nil, fmt.Errorf("nothing answers at %s: start `dssn controller run` or `dssn node run`, or check --state", c.name)
 	case err != nil:
-		return nil, fmt.Errorf("ask %s: %w", c.name, err)
+		return nil, nil, fmt.Errorf("ask %s: %w", c.name, err)
 	}
 	defer w.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(w.Body, maxAnswerBytes))
 	if err != nil {
-		return nil, fmt.Errorf("read the answer of %s to %s: %w", c.name, path, err)
+		return nil, nil, fmt.Errorf("read the answer of %s to %s: %w", c.name, path, err)
 	}
 	if w.StatusCode >= 400 {
 		p := &Problem{}
 		if json.Unmarshal(b, p) != nil || p.Detail == "" {
-			return nil, NewProblem("internal", w.StatusCode, "%s answered %s to %s: look at its log", c.name, w.Status, path)
+			return nil, nil, NewProblem("internal", w.StatusCode, "%s answered %s to %s: look at its log", c.name, w.Status, path)
 		}
 		p.Status = w.StatusCode
-		return nil, p
+		return nil, nil, p
 	}
-	return b, nil
+	return b, w.Header, nil
 }
 
 func get[A any](ctx context.Context, c *Client, path string) (a A, err error) {
@@ -141,7 +155,7 @@ func (c *Client) AddInstitution(ctx context.Context, q InstitutionRequest) (Inst
 
 // Institutions lists the institutions.
 func (c *Client) Institutions(ctx context.Context) ([]Institution, error) {
-	return get[[]Institution](ctx, c, "/v1/institutions")
+	return getAll[Institution](ctx, c, "/v1/institutions")
 }
 
 // CreateToken makes a token for one node.
@@ -161,7 +175,7 @@ func (c *Client) Publish(ctx context.Context, q PublishRequest) (Dataset, error)
 
 // Datasets lists the catalogue.
 func (c *Client) Datasets(ctx context.Context) ([]Dataset, error) {
-	return get[[]Dataset](ctx, c, "/v1/datasets")
+	return getAll[Dataset](ctx, c, "/v1/datasets")
 }
 
 // Dataset returns one catalogue entry.
@@ -181,7 +195,7 @@ func (c *Client) Grant(ctx context.Context, q GrantRequest) (Grant, error) {
 
 // Grants lists the grants that concern the asker.
 func (c *Client) Grants(ctx context.Context) ([]Grant, error) {
-	return get[[]Grant](ctx, c, "/v1/grants")
+	return getAll[Grant](ctx, c, "/v1/grants")
 }
 
 // Revoke ends a grant.
@@ -202,7 +216,7 @@ func (c *Client) Freeze(ctx context.Context, q FreezeRequest) (Freeze, error) {
 
 // Freezes lists the freezes, lifted ones included.
 func (c *Client) Freezes(ctx context.Context) ([]Freeze, error) {
-	return get[[]Freeze](ctx, c, "/v1/freezes")
+	return getAll[Freeze](ctx, c, "/v1/freezes")
 }
 
 // Unfreeze lifts a freeze.
@@ -223,7 +237,7 @@ func (c *Client) AddPerson(ctx context.Context, q PersonRequest) (Person, error)
 
 // People lists the people of the asker's institution.
 func (c *Client) People(ctx context.Context) ([]Person, error) {
-	return get[[]Person](ctx, c, "/v1/people")
+	return getAll[Person](ctx, c, "/v1/people")
 }
 
 // RemovePerson ends an account at once.
@@ -286,7 +300,7 @@ func (c *Client) Release(ctx context.Context, id dssn.ReservationID) (Reservatio
 
 // Reservations lists the reservations that concern the asker.
 func (c *Client) Reservations(ctx context.Context) ([]Reservation, error) {
-	return get[[]Reservation](ctx, c, "/v1/reservations")
+	return getAll[Reservation](ctx, c, "/v1/reservations")
 }
 
 // Reservation returns one reservation.

@@ -9,6 +9,8 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"dssn"
@@ -79,13 +81,17 @@ type Options struct {
 	Identify func(*http.Request) (WhoAmI, error)
 	// Trouble is told of errors that are no decision; nil means nobody is.
 	Trouble func(r *http.Request, err error)
+	// Feed lets clients follow the events; nil means that they can only poll.
+	Feed *Feed
 }
 
 // api is a handler in the making.
 type api struct {
 	mux *http.ServeMux
 	Options
-	operations []operation // as registered, for the document
+	operations []operation  // as registered, for the document
+	lists      []string     // patterns of those that come in pages
+	streams    atomic.Int64 // clients that follow the events
 }
 
 // none is the body of requests that have none.
@@ -94,7 +100,7 @@ type none struct{}
 // NewHandler answers /v1 and /evidence by s.
 func NewHandler(s Service, o Options) http.Handler {
 	a := &api{mux: http.NewServeMux(), Options: o}
-	open(a, "POST "+southbound.JoinPath, func(ctx context.Context, r *http.Request, q southbound.JoinRequest) (southbound.JoinResponse, error) {
+	open(a, "POST "+southbound.JoinPath, func(ctx context.Context, _ http.Header, r *http.Request, q southbound.JoinRequest) (southbound.JoinResponse, error) {
 		return s.Join(ctx, q)
 	})
 	route(a, "POST "+southbound.RenewPath, func(c call, q southbound.RenewRequest) (southbound.RenewResponse, error) {
@@ -102,29 +108,32 @@ func NewHandler(s Service, o Options) http.Handler {
 	})
 	route(a, "GET /v1/whoami", func(c call, _ none) (WhoAmI, error) { return c.by, nil })
 	route(a, "POST /v1/institutions", func(c call, q InstitutionRequest) (Institution, error) { return s.AddInstitution(c, c.by, q) })
-	route(a, "GET /v1/institutions", func(c call, _ none) ([]Institution, error) { return s.Institutions(c, c.by) })
+	list(a, "GET /v1/institutions", func(c call) ([]Institution, error) { return s.Institutions(c, c.by) }, func(i Institution) string { return i.Name })
 	route(a, "POST /v1/tokens", func(c call, q TokenRequest) (Token, error) { return s.CreateToken(c, c.by, q) })
 	route(a, "DELETE /v1/nodes/{id}", func(c call, _ none) (none, error) { return none{}, s.RemoveNode(c, c.by, c.id()) })
 
 	route(a, "POST /v1/datasets", func(c call, q PublishRequest) (Dataset, error) { return s.Publish(c, c.by, q) })
-	route(a, "GET /v1/datasets", func(c call, _ none) ([]Dataset, error) { return s.Datasets(c, c.by) })
+	list(a, "GET /v1/datasets", func(c call) ([]Dataset, error) { return s.Datasets(c, c.by) }, func(d Dataset) string { return d.Record.ID.Addr().StringExpanded() })
 	route(a, "GET /v1/datasets/{id}", func(c call, _ none) (Dataset, error) { return withData(c, s.Dataset) })
 	route(a, "GET /v1/resolve/{id}", func(c call, _ none) (Resolution, error) { return withData(c, s.Resolve) })
 	route(a, "POST /v1/grants", func(c call, q GrantRequest) (Grant, error) { return s.Grant(c, c.by, q) })
-	route(a, "GET /v1/grants", func(c call, _ none) ([]Grant, error) { return s.Grants(c, c.by) })
+	list(a, "GET /v1/grants", func(c call) ([]Grant, error) { return s.Grants(c, c.by) }, grantKey)
+	route(a, "GET /v1/grants/{id}", func(c call, _ none) (Grant, error) { return one(c, "grant", s.Grants, grantKey) })
 	route(a, "DELETE /v1/grants/{id}", func(c call, _ none) (Grant, error) { return s.Revoke(c, c.by, c.id()) })
 	route(a, "POST /v1/grants/{id}/approve", func(c call, _ none) (Grant, error) { return s.Approve(c, c.by, c.id()) })
 	route(a, "POST /v1/freezes", func(c call, q FreezeRequest) (Freeze, error) { return s.Freeze(c, c.by, q) })
-	route(a, "GET /v1/freezes", func(c call, _ none) ([]Freeze, error) { return s.Freezes(c, c.by) })
+	list(a, "GET /v1/freezes", func(c call) ([]Freeze, error) { return s.Freezes(c, c.by) }, freezeKey)
+	route(a, "GET /v1/freezes/{id}", func(c call, _ none) (Freeze, error) { return one(c, "freeze", s.Freezes, freezeKey) })
 	route(a, "DELETE /v1/freezes/{id}", func(c call, _ none) (Freeze, error) { return s.Unfreeze(c, c.by, c.id()) })
 	route(a, "POST /v1/people", func(c call, q PersonRequest) (Person, error) { return s.AddPerson(c, c.by, q) })
 	route(a, "POST /v1/roles", func(c call, q RoleRequest) (Roles, error) { return s.SetRoles(c, c.by, q) })
-	route(a, "GET /v1/people", func(c call, _ none) ([]Person, error) { return s.People(c, c.by) })
+	list(a, "GET /v1/people", func(c call) ([]Person, error) { return s.People(c, c.by) }, personKey)
+	route(a, "GET /v1/people/{id}", func(c call, _ none) (Person, error) { return one(c, "person", s.People, personKey) })
 	route(a, "DELETE /v1/people/{id}", func(c call, _ none) (none, error) { return none{}, s.RemovePerson(c, c.by, c.id()) })
 
 	route(a, "POST /v1/quotes", func(c call, q ReservationRequest) (Quote, error) { return s.Quote(c, c.by, q) })
 	route(a, "POST /v1/reservations", func(c call, q ReservationRequest) (Reservation, error) { return s.Reserve(c, c.by, q) })
-	route(a, "GET /v1/reservations", func(c call, _ none) ([]Reservation, error) { return s.Reservations(c, c.by) })
+	list(a, "GET /v1/reservations", func(c call) ([]Reservation, error) { return s.Reservations(c, c.by) }, func(r Reservation) string { return r.ID.String() })
 	route(a, "GET /v1/reservations/{id}", func(c call, _ none) (Reservation, error) { return withReservation(c, s.Reservation) })
 	route(a, "POST /v1/reservations/{id}/commit", func(c call, _ none) (Reservation, error) { return withReservation(c, s.Commit) })
 	route(a, "POST /v1/reservations/{id}/extend", func(c call, q ExtendRequest) (Reservation, error) {
@@ -192,7 +201,31 @@ func NewHandler(s Service, o Options) http.Handler {
 	a.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		WriteProblem(w, NewProblem("unknown", http.StatusNotFound, "nothing answers at %s %s: see the API's document for what does", r.Method, r.URL.Path))
 	})
-	return a.mux
+	return correlated(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if a.Feed != nil && r.Method == http.MethodGet && r.URL.Path == "/v1/events" && wantsStream(r) {
+			a.stream(w, r, s)
+			return
+		}
+		a.mux.ServeHTTP(w, r)
+	}))
+}
+
+func grantKey(g Grant) string   { return g.ID }
+func freezeKey(f Freeze) string { return f.ID }
+func personKey(p Person) string { return p.Name }
+
+// one finds the element of a list that the path names.
+func one[T any](c call, what string, all func(context.Context, WhoAmI) ([]T, error), key func(T) string) (zero T, err error) {
+	list, err := all(c, c.by)
+	if err != nil {
+		return zero, err
+	}
+	for _, e := range list {
+		if key(e) == c.id() {
+			return e, nil
+		}
+	}
+	return zero, NewProblem("unknown", http.StatusNotFound, "no %s of yours is called %q: list them to see which there are", what, c.id())
 }
 
 // evidence serves the log as C2SP tlog-tiles, to anyone.
@@ -225,8 +258,9 @@ func (a *api) evidence(s Service) {
 // call is one authenticated request.
 type call struct {
 	context.Context
-	by WhoAmI
-	r  *http.Request
+	by     WhoAmI
+	r      *http.Request
+	header http.Header // of the answer
 }
 
 func (c call) id() string { return c.r.PathValue("id") }
@@ -288,26 +322,38 @@ func withReservation[A any](c call, do func(context.Context, WhoAmI, dssn.Reserv
 
 // route registers a request that needs to know its caller.
 func route[Q, A any](a *api, pattern string, do func(call, Q) (A, error)) {
-	open(a, pattern, func(ctx context.Context, r *http.Request, q Q) (A, error) {
-		by, err := a.Identify(r)
+	open(a, pattern, func(ctx context.Context, h http.Header, r *http.Request, q Q) (zero A, err error) {
+		by, err := a.caller(r)
 		if err != nil {
-			var zero A
 			return zero, err
 		}
-		if by.Scopes != nil && !slices.Contains(by.Scopes, ScopeV1) {
-			var zero A
-			return zero, NewProblem("denied", http.StatusForbidden, "the token of %s is not good for /v1: ask an admin of %s for one with the scope %s", by.Person, by.Institution, ScopeV1)
+		cond, err := condition(r, by, q)
+		if err != nil {
+			return zero, err
 		}
-		if by.Role == RoleAuditor && r.Method != http.MethodGet {
-			var zero A
-			return zero, NewProblem("denied", http.StatusForbidden, "%s is an auditor and may only read: ask an admin of %s", by.Person, by.Institution)
+		if cond != nil {
+			ctx = WithCondition(ctx, cond)
 		}
-		return do(call{ctx, by, r}, q)
+		return do(call{ctx, by, r, h}, q)
 	})
 }
 
+// caller is who asks, if they may ask for this at all.
+func (a *api) caller(r *http.Request) (WhoAmI, error) {
+	by, err := a.Identify(r)
+	switch {
+	case err != nil:
+		return by, err
+	case by.Scopes != nil && !slices.Contains(by.Scopes, ScopeV1):
+		return by, NewProblem("denied", http.StatusForbidden, "the token of %s is not good for /v1: ask an admin of %s for one with the scope %s", by.Person, by.Institution, ScopeV1)
+	case by.Role == RoleAuditor && r.Method != http.MethodGet:
+		return by, NewProblem("denied", http.StatusForbidden, "%s is an auditor and may only read: ask an admin of %s", by.Person, by.Institution)
+	}
+	return by, nil
+}
+
 // open registers a request that anyone may make.
-func open[Q, A any](a *api, pattern string, do func(context.Context, *http.Request, Q) (A, error)) {
+func open[Q, A any](a *api, pattern string, do func(context.Context, http.Header, *http.Request, Q) (A, error)) {
 	a.operations = append(a.operations, operation{pattern, reflect.TypeFor[Q](), reflect.TypeFor[A]()})
 	a.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		var q Q
@@ -317,12 +363,12 @@ func open[Q, A any](a *api, pattern string, do func(context.Context, *http.Reque
 				return
 			}
 		}
-		answer, err := do(r.Context(), r, q)
+		answer, err := do(r.Context(), w.Header(), r, q)
 		if err != nil {
 			a.fail(w, r, err)
 			return
 		}
-		writeJSON(w, answer)
+		writeAnswer(w, r, answer)
 	})
 }
 
@@ -344,14 +390,15 @@ func readBody(w http.ResponseWriter, r *http.Request, q any) error {
 	return nil
 }
 
-func writeJSON(w http.ResponseWriter, v any) {
-	if r, ok := v.(raw); ok {
-		w.Header().Set("Content-Type", r.contentType)
-		w.Header().Set("Cache-Control", "no-store")
-		w.Write(r.text)
+func writeAnswer(w http.ResponseWriter, r *http.Request, v any) {
+	w.Header().Set("Cache-Control", "no-store")
+	if t, ok := v.(raw); ok {
+		w.Header().Set("Content-Type", t.contentType)
+		w.Write(t.text)
 		return
 	}
-	if r := reflect.ValueOf(v); r.Kind() == reflect.Slice && r.IsNil() && r.Type() != reflect.TypeFor[json.RawMessage]() {
+	t := reflect.TypeOf(v)
+	if x := reflect.ValueOf(v); x.Kind() == reflect.Slice && x.IsNil() && t != reflect.TypeFor[json.RawMessage]() {
 		v = []none{} // an empty list is [] and not null
 	}
 	b, err := json.Marshal(v)
@@ -359,8 +406,18 @@ func writeJSON(w http.ResponseWriter, v any) {
 		WriteProblem(w, NewProblem("internal", http.StatusInternalServerError, "the answer could not be written: ask the operator to look at the controller's log"))
 		return
 	}
+	if r.Method == http.MethodGet || slices.Contains(tagged, t) {
+		tag := etagOf(b)
+		w.Header().Set("ETag", tag)
+		if r.Method == http.MethodGet {
+			w.Header().Set("Cache-Control", "private, no-cache")
+			if h := r.Header.Get("If-None-Match"); h != "" && Matches(strings.ReplaceAll(h, "W/", ""), tag) {
+				w.WriteHeader(http.StatusNotModified)
+				return
+			}
+		}
+	}
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
 	w.Write(append(b, '\n'))
 }
 

@@ -15,10 +15,9 @@ import (
 // do not name are left alone, as OpenAPI says; null is no value of any field.
 
 var (
-	correlatorForm = regexp.MustCompile(`^[a-zA-Z0-9\-_:;./<>{}]{0,256}$`)
-	profileForm    = regexp.MustCompile(`^[a-zA-Z0-9_.-]{3,256}$`)
-	phoneForm      = regexp.MustCompile(`^\+[1-9][0-9]{4,14}$`)
-	uuidForm       = regexp.MustCompile(`^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$`)
+	profileForm = regexp.MustCompile(`^[a-zA-Z0-9_.-]{3,256}$`)
+	phoneForm   = regexp.MustCompile(`^\+[1-9][0-9]{4,14}$`)
+	uuidForm    = regexp.MustCompile(`^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$`)
 )
 
 func invalid(format string, args ...any) *ErrorInfo {

@@ -2,7 +2,6 @@ package camara
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -104,32 +103,14 @@ func NewHandler(s Service, o Options) http.Handler {
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { WriteError(w, Fail(CodeNotFound, "")) })
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, ok := Correlator(r)
+		c, ok := northbound.Correlator(r)
 		w.Header().Set("X-Correlator", c)
 		if !ok {
 			WriteError(w, invalid("The header x-correlator is not one: use at most 256 letters, digits and -_:;./<>{}."))
 			return
 		}
-		mux.ServeHTTP(w, r)
+		mux.ServeHTTP(w, r.WithContext(northbound.WithCorrelator(r.Context(), c)))
 	})
-}
-
-// Correlator returns the request's x-correlator, or a new one where it has
-// none; ok is false where it has one that is not allowed.
-func Correlator(r *http.Request) (c string, ok bool) {
-	vs, sent := r.Header["X-Correlator"]
-	if sent && len(vs) == 1 && correlatorForm.MatchString(vs[0]) {
-		return vs[0], true
-	}
-	return NewUUID(), !sent
-}
-
-// NewUUID returns a random UUID (RFC 9562, version 4).
-func NewUUID() string {
-	var b [16]byte
-	rand.Read(b[:]) // never fails
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
 // serve answers one operation: who asks, may they, what do they ask, and then
