@@ -15,6 +15,7 @@ import (
 	"dssn"
 	"dssn/controller/controllertest"
 	"dssn/controller/northbound"
+	"dssn/controller/northbound/camara"
 )
 
 // caller sends requests with headers, as a person.
@@ -284,5 +285,45 @@ func TestEventsAreFollowedAndResumed(t *testing.T) {
 	r.stop()
 	if b, err := io.ReadAll(f.r); err == nil && len(b) > 1000 {
 		t.Errorf("after the end: %q", b)
+	}
+}
+
+func TestEverythingInTheDocumentIsAnswered(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	r := start(t, t.TempDir(), "[::1]:0")
+	must(r.op.AddInstitution(ctx, northbound.InstitutionRequest{Name: "south"}))(t)
+	op := r.person(ctx, northbound.PersonRequest{Name: "root", Role: northbound.RoleOperator})
+	_, _, text := op.do(ctx, "GET", "/v1/openapi.json", nil)
+	var doc struct {
+		Paths map[string]map[string]struct {
+			Responses map[string]any `json:"responses"`
+		} `json:"paths"`
+	}
+	if err := json.Unmarshal([]byte(text), &doc); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for path, methods := range doc.Paths {
+		for method, o := range methods {
+			n++
+			// Nobody is called zz, so little comes of it but an answer.
+			status, h, text := op.do(ctx, strings.ToUpper(method), strings.NewReplacer("{id}", "zz", "{sessionId}", "zz", "{name}", "zz", "{path}", "zz").Replace(path), nil, "x-correlator", "c")
+			if strings.Contains(text, "nothing answers at") || h.Get("x-correlator") != "c" {
+				t.Errorf("%s %s: %d %s", method, path, status, text)
+			}
+			if _, described := o.Responses[fmt.Sprint(status)]; !described && o.Responses["default"] == nil {
+				t.Errorf("%s %s was answered %d, which the document does not say", method, path, status)
+			}
+		}
+	}
+	for _, o := range camara.Operations {
+		method, path, _ := strings.Cut(o.Pattern, " ")
+		if doc.Paths[path][strings.ToLower(method)].Responses[fmt.Sprint(o.Status)] == nil {
+			t.Errorf("the document lacks %s", o.Pattern)
+		}
+	}
+	if n < 40 {
+		t.Errorf("the document has %d routes", n)
 	}
 }

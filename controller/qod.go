@@ -29,7 +29,7 @@ const answerWithin = time.Second
 // northbound answers /v1, the evidence log and CAMARA's two APIs.
 func (c *Controller) northbound(identify func(*http.Request) (northbound.WhoAmI, error)) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/", northbound.NewHandler(service{c}, northbound.Options{Identify: identify, Trouble: c.trouble, Feed: c.feed()}))
+	mux.Handle("/", northbound.NewHandler(service{c}, northbound.Options{Identify: identify, Trouble: c.trouble, Feed: c.feed(), Beside: describeCAMARA()}))
 	qod := camara.NewHandler(qodService{service{c}}, camara.Options{Trouble: c.trouble, Profiles: c.profiles,
 		Identify: func(r *http.Request) (northbound.WhoAmI, error) {
 			by, err := identify(r)
@@ -42,6 +42,14 @@ func (c *Controller) northbound(identify func(*http.Request) (northbound.WhoAmI,
 		mux.Handle(p, qod)
 	}
 	return mux
+}
+
+// describeCAMARA is CAMARA's part of the API's document.
+func describeCAMARA() (out []northbound.Described) {
+	for _, o := range camara.Operations {
+		out = append(out, northbound.Described{Pattern: o.Pattern, ID: o.ID, Summary: o.Summary, Status: o.Status, Request: o.Request, Answer: o.Answer, Error: camara.ErrorInfo{}})
+	}
+	return out
 }
 
 // feed is what clients that follow the events wait for.

@@ -81,6 +81,8 @@ type Options struct {
 	Identify func(*http.Request) (WhoAmI, error)
 	// Trouble is told of errors that are no decision; nil means nobody is.
 	Trouble func(r *http.Request, err error)
+	// Beside are the routes of others that the document describes too.
+	Beside []Described
 	// Feed lets clients follow the events; nil means that they can only poll.
 	Feed *Feed
 }
@@ -230,7 +232,7 @@ func one[T any](c call, what string, all func(context.Context, WhoAmI) ([]T, err
 
 // evidence serves the log as C2SP tlog-tiles, to anyone.
 func (a *api) evidence(s Service) {
-	a.mux.HandleFunc("GET /evidence/checkpoint", func(w http.ResponseWriter, r *http.Request) {
+	a.open("GET /evidence/checkpoint", reflect.TypeFor[raw](), func(w http.ResponseWriter, r *http.Request) {
 		cp, err := s.Checkpoint(r.Context())
 		if err != nil {
 			a.fail(w, r, err)
@@ -240,7 +242,7 @@ func (a *api) evidence(s Service) {
 		w.Header().Set("Cache-Control", "no-cache")
 		w.Write(cp)
 	})
-	a.mux.HandleFunc("GET /evidence/tile/{path...}", func(w http.ResponseWriter, r *http.Request) {
+	a.open("GET /evidence/tile/{path...}", reflect.TypeFor[raw](), func(w http.ResponseWriter, r *http.Request) {
 		b, ok, err := s.Tile(r.Context(), "tile/"+r.PathValue("path"))
 		switch {
 		case err != nil:
@@ -354,8 +356,7 @@ func (a *api) caller(r *http.Request) (WhoAmI, error) {
 
 // open registers a request that anyone may make.
 func open[Q, A any](a *api, pattern string, do func(context.Context, http.Header, *http.Request, Q) (A, error)) {
-	a.operations = append(a.operations, operation{pattern, reflect.TypeFor[Q](), reflect.TypeFor[A]()})
-	a.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+	a.handle(pattern, reflect.TypeFor[Q](), reflect.TypeFor[A](), pattern == "POST "+southbound.JoinPath, func(w http.ResponseWriter, r *http.Request) {
 		var q Q
 		if _, bodiless := any(q).(none); !bodiless {
 			if err := readBody(w, r, &q); err != nil {
@@ -370,6 +371,19 @@ func open[Q, A any](a *api, pattern string, do func(context.Context, http.Header
 		}
 		writeAnswer(w, r, answer)
 	})
+}
+
+// handle registers a route and what the document says of it. Every route is
+// registered here.
+func (a *api) handle(pattern string, request, answer reflect.Type, anybody bool, h http.HandlerFunc) {
+	method, path, _ := strings.Cut(pattern, " ")
+	a.operations = append(a.operations, operation{pattern: pattern, request: request, answer: answer, id: operationID(method, path), summary: summaries[pattern], anybody: anybody})
+	a.mux.HandleFunc(pattern, h)
+}
+
+// open registers a route without a body that anyone may ask.
+func (a *api) open(pattern string, answer reflect.Type, h http.HandlerFunc) {
+	a.handle(pattern, reflect.TypeFor[none](), answer, true, h)
 }
 
 func readBody(w http.ResponseWriter, r *http.Request, q any) error {

@@ -1,10 +1,13 @@
 package northbound
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"reflect"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -16,63 +19,18 @@ import (
 type operation struct {
 	pattern         string // "POST /v1/tokens"
 	request, answer reflect.Type
+	id, summary     string
+	status          int          // of success; 0 means 200
+	anybody         bool         // needs no caller
+	other           reflect.Type // what errors are, if they are no problems
 }
 
-// summaries say in one line what each route does; a test holds them to the routes.
-var summaries = map[string]string{
-	"POST " + southbound.JoinPath:        "Become a node: exchange a token and a certificate request for a certificate and an assignment",
-	"POST " + southbound.RenewPath:       "Renew a node's certificate",
-	"GET /v1/whoami":                     "Say as whom this connection is known",
-	"POST /v1/institutions":              "Register an institution",
-	"GET /v1/institutions":               "List institutions",
-	"POST /v1/tokens":                    "Make a one-time token for one node",
-	"DELETE /v1/nodes/{id}":              "Remove a node, by name",
-	"POST /v1/people":                    "Register a person, or give one a new token",
-	"GET /v1/people":                     "List people",
-	"DELETE /v1/people/{id}":             "Remove a person, by name",
-	"POST /v1/roles":                     "Set the roles of an institution or a node, by which grants can name it",
-	"POST /v1/datasets":                  "Register a signed record",
-	"GET /v1/datasets":                   "List the catalogue",
-	"GET /v1/datasets/{id}":              "Show a catalogue entry",
-	"GET /v1/resolve/{id}":               "Say who holds an identifier, if the asker may have it",
-	"POST /v1/grants":                    "Let a party reach data until a time",
-	"GET /v1/grants":                     "List grants",
-	"DELETE /v1/grants/{id}":             "Revoke a grant",
-	"POST /v1/grants/{id}/approve":       "Approve a grant of important or core data, as the second person",
-	"POST /v1/freezes":                   "Stop all reach of data or of a party at once",
-	"GET /v1/freezes":                    "List freezes",
-	"DELETE /v1/freezes/{id}":            "Lift a freeze",
-	"POST /v1/quotes":                    "Say what a reservation would get now",
-	"POST /v1/reservations":              "Hold bandwidth until its commit",
-	"GET /v1/reservations":               "List reservations",
-	"GET /v1/reservations/{id}":          "Show a reservation",
-	"POST /v1/reservations/{id}/commit":  "Make a hold a contract",
-	"POST /v1/reservations/{id}/release": "End a reservation",
-	"POST /v1/reservations/{id}/extend":  "Move the end of a reservation",
-	"POST /v1/reservations/{id}/boost":   "Raise a contract's committed rate for a window of its own",
-	"GET /v1/reservations/{id}/why":      "Say why a reservation had its rate and path at a moment",
-	"POST /v1/reservations/{id}/modify":  "Change a reservation's rates, burst, priority or end",
-	"GET /v1/usage":                      "Show what both ends metered",
-	"GET /v1/bills":                      "Rate a period",
-	"POST /v1/bills":                     "Issue the next bill of an institution, from the end of its last one on (operator only)",
-	"GET /v1/bills/issued":               "List issued bills",
-	"GET /v1/bills/issued/{id}":          "Fetch an issued bill with its tariff, records and proof",
-	"GET /v1/disputes":                   "List what two ends disagree on, which is not billed",
-	"POST /v1/disputes/{id}/resolve":     "Decide a dispute of a reservation or transfer: how many bytes are billed (operator only)",
-	"GET /v1/tariff":                     "Show the tariff in force",
-	"GET /v1/exports/{id}":               "Export as focus, tmf635 or cloudevents",
-	"POST /v1/receipts":                  "Write the receipt of a settled transfer",
-	"GET /v1/receipts/{id}":              "Show the receipt of a settled transfer",
-	"GET /v1/status":                     "Show the network at a glance",
-	"GET /v1/events":                     "List what happened and why",
-}
-
-// queries are the query parameters of the routes that have some.
-var queries = map[string][]string{
-	"GET /v1/bills":                 {"institution", "from", "to"},
-	"GET /v1/exports/{id}":          {"institution", "from", "to"},
-	"GET /v1/events":                {"after", "limit"},
-	"GET /v1/reservations/{id}/why": {"at"},
+// Described is a route that somebody else answers, for the document.
+type Described struct {
+	Pattern, ID, Summary string
+	Status               int // of success
+	// Request, Answer and Error are zero values of the bodies' types, or nil.
+	Request, Answer, Error any
 }
 
 var pathParameter = regexp.MustCompile(`\{(\w+)\}`)
@@ -80,63 +38,142 @@ var pathParameter = regexp.MustCompile(`\{(\w+)\}`)
 // document builds the OpenAPI 3.1 document from the registered routes and
 // serves it at /v1/openapi.json.
 func (a *api) document() {
-	doc := apiDocument(a.operations)
-	a.mux.HandleFunc("GET /v1/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
+	var doc []byte
+	a.open("GET /v1/openapi.json", reflect.TypeFor[json.RawMessage](), func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Write(doc)
 	})
+	for _, d := range a.Beside {
+		a.operations = append(a.operations, operation{pattern: d.Pattern, request: reflect.TypeOf(d.Request), answer: reflect.TypeOf(d.Answer),
+			id: d.ID, summary: d.Summary, status: d.Status, other: reflect.TypeOf(d.Error)})
+	}
+	doc = apiDocument(a.operations, a.lists)
 }
 
 // apiDocument writes the OpenAPI 3.1 document of operations.
-func apiDocument(operations []operation) []byte {
+func apiDocument(operations []operation, lists []string) []byte {
 	schemas := huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)
-	problem := &huma.Response{Description: "A refusal: one sentence with a next step (RFC 9457)",
-		Content: map[string]*huma.MediaType{"application/problem+json": {Schema: schemas.Schema(reflect.TypeFor[Problem](), true, "")}}}
 	doc := &huma.OpenAPI{
 		OpenAPI: "3.1.0",
 		Info: &huma.Info{Title: "DSSN controller", Version: "1", Description: "The northbound interface of a data switching service network. " +
-			"Rates are integers of bits per second, amounts integers of bytes, durations integers of nanoseconds, times RFC 3339."},
+			"Rates are integers of bits per second, amounts integers of bytes, durations integers of nanoseconds, times RFC 3339. " +
+			"Below /quality-on-demand/v1 and /qos-profiles/v1 it speaks CAMARA's words; their own definitions say more."},
 		Paths: map[string]*huma.PathItem{},
-		Components: &huma.Components{Schemas: schemas, SecuritySchemes: map[string]*huma.SecurityScheme{
+		Components: &huma.Components{Schemas: schemas, Responses: problemResponses(schemas), SecuritySchemes: map[string]*huma.SecurityScheme{
 			"certificate": {Type: "mutualTLS", Description: "a node's certificate"},
 			"person":      {Type: "http", Scheme: "bearer", Description: "a person's token"},
 		}},
 		Security: []map[string][]string{{"certificate": {}}, {"person": {}}},
 	}
 	for _, o := range operations {
-		method, path, _ := strings.Cut(o.pattern, " ")
-		op := &huma.Operation{Method: method, Path: path, Summary: summaries[o.pattern], OperationID: operationID(method, path),
-			Responses: map[string]*huma.Response{"200": {Description: "Done"}, "default": problem}}
-		if path == southbound.JoinPath {
-			op.Security = []map[string][]string{{}}
-		}
-		for _, m := range pathParameter.FindAllStringSubmatch(path, -1) {
-			op.Parameters = append(op.Parameters, &huma.Param{Name: m[1], In: "path", Required: true, Schema: &huma.Schema{Type: huma.TypeString}})
-		}
-		for _, q := range queries[o.pattern] {
-			op.Parameters = append(op.Parameters, &huma.Param{Name: q, In: "query", Schema: &huma.Schema{Type: huma.TypeString}})
-		}
-		if o.request != reflect.TypeFor[none]() {
-			op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/json": {Schema: schemas.Schema(o.request, true, "")}}}
-		}
-		switch o.answer {
-		case reflect.TypeFor[none]():
-		case reflect.TypeFor[raw](), reflect.TypeFor[json.RawMessage]():
-			op.Responses["200"].Content = map[string]*huma.MediaType{"*/*": {Schema: &huma.Schema{}}}
-		default:
-			op.Responses["200"].Content = map[string]*huma.MediaType{"application/json": {Schema: schemas.Schema(o.answer, true, "")}}
+		op := o.describe(schemas)
+		if slices.Contains(lists, o.pattern) {
+			op.Parameters = append(op.Parameters, query("limit", "how many at most; 1000 if it is missing, never more than 10000"), query("cursor", "where to go on; taken from the Link of the page before"))
+			op.Responses["200"].Headers["Link"] = &huma.Header{Description: `the next page, rel="next"; missing on the last`, Schema: text()}
 		}
 		doc.AddOperation(op)
 	}
-	text, err := doc.MarshalJSON()
+	out, err := doc.MarshalJSON()
 	if err != nil {
 		panic("the API document cannot be written: " + err.Error()) // made of our own types only
 	}
-	return append(text, '\n')
+	return append(out, '\n')
+}
+
+func text() *huma.Schema { return &huma.Schema{Type: huma.TypeString} }
+
+func query(name, description string) *huma.Param {
+	return &huma.Param{Name: name, In: "query", Description: description, Schema: text()}
+}
+
+func header(name, description string) *huma.Param {
+	return &huma.Param{Name: name, In: "header", Description: description, Schema: text()}
+}
+
+// problemResponses is one response for each status that problems have.
+func problemResponses(schemas huma.Registry) map[string]*huma.Response {
+	schema := schemas.Schema(reflect.TypeFor[Problem](), true, "")
+	var types []any
+	out := map[string]*huma.Response{}
+	for _, k := range problemKinds {
+		types = append(types, problemBase+k.kind)
+		name := strconv.Itoa(k.status)
+		if out[name] == nil {
+			out[name] = &huma.Response{Description: http.StatusText(k.status) + ".", Content: map[string]*huma.MediaType{"application/problem+json": {Schema: schema}}}
+		}
+		out[name].Description += " " + problemBase + k.kind + ": " + k.meaning + "."
+	}
+	schemas.Map()["Problem"].Properties["type"].Enum = types
+	return out
+}
+
+// describe is an operation in OpenAPI's words.
+func (o *operation) describe(schemas huma.Registry) *huma.Operation {
+	method, path, _ := strings.Cut(o.pattern, " ")
+	path = strings.ReplaceAll(path, "...}", "}")
+	op := &huma.Operation{Method: method, Path: path, Summary: o.summary, OperationID: o.id,
+		Parameters: []*huma.Param{header("x-correlator", "names the request in answers and logs; one is made if it is missing")},
+		Responses:  map[string]*huma.Response{}}
+	done := &huma.Response{Description: "Done", Headers: map[string]*huma.Header{"x-correlator": {Description: "the request's, or a new one", Schema: text()}}}
+	op.Responses[strconv.Itoa(cmp.Or(o.status, http.StatusOK))] = done
+	if o.anybody {
+		op.Security = []map[string][]string{{}}
+	}
+	for _, m := range pathParameter.FindAllStringSubmatch(path, -1) {
+		op.Parameters = append(op.Parameters, &huma.Param{Name: m[1], In: "path", Required: true, Schema: text()})
+	}
+	for _, q := range queries[o.pattern] {
+		op.Parameters = append(op.Parameters, query(q, ""))
+	}
+	if o.request != nil && o.request != reflect.TypeFor[none]() {
+		op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/json": {Schema: schemas.Schema(o.request, true, "")}}}
+	}
+	switch o.answer {
+	case nil, reflect.TypeFor[none]():
+	case reflect.TypeFor[raw](), reflect.TypeFor[json.RawMessage]():
+		done.Content = map[string]*huma.MediaType{"*/*": {Schema: &huma.Schema{}}}
+	default:
+		done.Content = map[string]*huma.MediaType{"application/json": {Schema: schemas.Schema(o.answer, true, "")}}
+	}
+	if o.other != nil {
+		op.Extensions = map[string]any{"x-definition": "CAMARA QualityOnDemand r3.2: " + o.id}
+		op.Responses["default"] = &huma.Response{Description: "CAMARA's ErrorInfo", Content: map[string]*huma.MediaType{"application/json": {Schema: schemas.Schema(o.other, true, "")}}}
+		return op
+	}
+	for _, status := range o.statuses(method, path) {
+		op.Responses[strconv.Itoa(status)] = &huma.Response{Ref: "#/components/responses/" + strconv.Itoa(status)}
+	}
+	switch {
+	case o.anybody:
+	case method == http.MethodGet:
+		op.Parameters = append(op.Parameters, header("If-None-Match", "entity tags that are known; the answer is 304 if it is one of them"))
+		done.Headers["ETag"] = &huma.Header{Description: "the entity tag of the answer", Schema: text()}
+		op.Responses["304"] = &huma.Response{Description: "It is as it was"}
+	default:
+		op.Parameters = append(op.Parameters, header("Idempotency-Key", "the same request with the same key is done once and answered alike, for a day"),
+			header("If-Match", "do it only if the thing has one of these entity tags"))
+	}
+	if o.pattern == "GET /v1/events" {
+		op.Parameters = append(op.Parameters, header("Last-Event-ID", "the last event of a stream that broke; the new one goes on after it"))
+		done.Content["text/event-stream"] = &huma.MediaType{Schema: text()}
+	}
+	return op
+}
+
+// statuses are the problems that a route can answer with.
+func (o *operation) statuses(method, path string) []int {
+	out := []int{http.StatusBadRequest, http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable, http.StatusNotFound}
+	if !o.anybody || path == southbound.JoinPath {
+		out = append(out, http.StatusUnauthorized, http.StatusForbidden)
+	}
+	if method != http.MethodGet {
+		out = append(out, http.StatusConflict, http.StatusGone, http.StatusPreconditionFailed, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity)
+	}
+	return out
 }
 
 // operationID turns "POST /v1/grants/{id}/approve" into "post-grants-id-approve".
 func operationID(method, path string) string {
-	words := strings.FieldsFunc(strings.TrimPrefix(path, "/v1/"), func(r rune) bool { return strings.ContainsRune("/{}", r) })
+	words := strings.FieldsFunc(strings.TrimPrefix(path, "/v1/"), func(r rune) bool { return strings.ContainsRune("/{}.", r) })
 	return strings.ToLower(method + "-" + strings.Join(words, "-"))
 }
