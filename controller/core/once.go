@@ -110,6 +110,10 @@ func (x *step) match(in Input) error {
 		thing = x.matchReservation(in.Modify.By, in.Modify.ID)
 	case in.Release != nil:
 		thing = x.matchReservation(in.Release.By, in.Release.ID)
+	case in.Extend != nil:
+		thing = x.matchReservation(in.Extend.By, in.Extend.ID)
+	case in.Boost != nil:
+		thing = x.matchReservation(in.Boost.By, in.Boost.ID)
 	case in.Revoke != nil:
 		thing = pointed(x.s.Grants[in.Revoke.ID])
 	case in.Approve != nil:
