@@ -23,8 +23,9 @@ import (
 // In any interval d at most depth + rate × d is drawn, rounded up to a byte. DESIGN.md says what follows for
 // workers that draw more than they use at once. Any goroutine may call its methods.
 type Pool struct {
-	spent atomic.Uint64
-	terms atomic.Pointer[terms]
+	spent  atomic.Uint64
+	latest atomic.Int64 // time at which any worker has drawn
+	terms  atomic.Pointer[terms]
 }
 
 // terms are what a generation gives a pool.
@@ -85,7 +86,7 @@ func (p *Pool) draw(now time.Duration, n uint64) uint64 {
 	if t.rate == 0 { // never allows anything, whatever the burst
 		return 0
 	}
-	earned := t.earned(now)
+	earned := t.earned(p.atLeast(now))
 	for {
 		spent := p.spent.Load()
 		from := spent
@@ -100,6 +101,18 @@ func (p *Pool) draw(now time.Duration, n uint64) uint64 {
 			return n
 		}
 	}
+}
+
+// atLeast is now, or the latest time that any worker has drawn at. Each reads its clock once
+// a batch; one that then had to wait for a processor would find what was earned meanwhile
+// already drawn against, up to the whole burst.
+func (p *Pool) atLeast(now time.Duration) time.Duration {
+	latest := time.Duration(p.latest.Load())
+	if latest >= now {
+		return latest
+	}
+	p.latest.CompareAndSwap(int64(latest), int64(now)) // another's is as good
+	return now
 }
 
 // giveBack returns bytes that were drawn and not used.

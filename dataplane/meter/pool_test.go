@@ -224,3 +224,24 @@ func BenchmarkShare(b *testing.B) {
 		})
 	}
 }
+
+// A worker reads its clock, waits for a processor, and draws after others who read theirs
+// later: what it sends is within the rate and passes.
+func TestAWorkerThatHadToWaitIsNotPolicedForIt(t *testing.T) {
+	_, shares := oneMeter(2, 100*dssn.Gbps, 64*dssn.MiB)
+	const read = 50 * time.Millisecond
+	for _, now := range []time.Duration{read, read + 20*time.Millisecond, read} { // 20 ms are 250 MB
+		for i := range shares {
+			if i == 0 && now == read+20*time.Millisecond {
+				continue // the one that waits
+			}
+			s := shares[i]
+			for range 100 {
+				s.Fill(now, 60_000)
+				if !s.Take(60_000) {
+					t.Fatalf("worker %d with a clock that says %v is policed", i, now)
+				}
+			}
+		}
+	}
+}

@@ -120,6 +120,13 @@ func softLine(t *testing.T, workers int) *porttest.Line {
 			t.Fatal(err)
 		}
 	}
+	t.Cleanup(func() {
+		for i, e := range engines {
+			if t.Failed() {
+				t.Logf("end %d: drops %v, peers %+v", i, e.Drops(), e.Peers(nil))
+			}
+		}
+	})
 	return &porttest.Line{
 		Inside: inside, Nobody: netip.MustParseAddr("3fff:d55:9::1"), MTU: 1420,
 		Say:   func(end int, packets ...[]byte) { taps[end].say(t, packets...) },

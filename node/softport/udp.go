@@ -72,6 +72,8 @@ func bindSocket(port uint16, mark uint32, joining bool) (*socket, error) {
 	var local unix.Sockaddr = &unix.SockaddrInet4{Port: int(port)}
 	if !s.v4 {
 		unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0)
+		// Flow labels are tags on the way: only those that are meant (dataplane.Mark).
+		unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_AUTOFLOWLABEL, 0)
 		local = &unix.SockaddrInet6{Port: int(port)}
 	}
 	// As much as root may have, or as anyone may.
