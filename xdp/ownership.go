@@ -15,8 +15,9 @@ const (
 // owners checks nothing in ordinary builds.
 type owners struct{}
 
-func newOwners(*UMEM) owners                { return owners{} }
-func (owners) move(addr uint64, _, _ place) {}
+func newOwners(*UMEM) owners                      { return owners{} }
+func (owners) move(addr uint64, _, _ place)       {}
+func (owners) moveAll(addrs []uint64, _, _ place) {}
 
 func (s *Socket) submitted(int) {}
 func (s *Socket) peeked([]Desc) {}

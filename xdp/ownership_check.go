@@ -36,6 +36,12 @@ func (o owners) move(addr uint64, from, to place) {
 	o.where[n] = to
 }
 
+func (o owners) moveAll(addrs []uint64, from, to place) {
+	for _, a := range addrs {
+		o.move(a, from, to)
+	}
+}
+
 // submitted checks the descriptors about to be handed to the kernel.
 func (s *Socket) submitted(n int) {
 	for _, d := range s.tx.Slots(n) {

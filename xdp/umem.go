@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
+	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -229,11 +230,16 @@ func (p *Pool) Put(addr uint64) {
 
 // PutAll is Put for the frames of descriptors, such as those of a Peek.
 func (p *Pool) PutAll(descs []Desc) {
-	free, frame := p.free, ^(p.umem.frameSize - 1)
-	for i := range descs {
-		addr := descs[i].Addr & frame
-		p.owner.move(addr, inHand, inPool)
-		free = append(free, addr)
+	back, frame := p.grow(len(descs)), ^(p.umem.frameSize - 1)
+	for i := range back {
+		back[i] = descs[i].Addr & frame
 	}
-	p.free = free
+	p.owner.moveAll(back, inHand, inPool)
+}
+
+// grow puts n frames onto the stack, to be written by the caller.
+func (p *Pool) grow(n int) []uint64 {
+	have := len(p.free)
+	p.free = slices.Grow(p.free, n)[:have+n]
+	return p.free[have:]
 }
