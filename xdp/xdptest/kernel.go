@@ -33,6 +33,9 @@ type Kernel struct {
 	// PerWake is how many packets one WakeTx sends; 0 means none, so that only
 	// Transmit does.
 	PerWake int
+	// Clock is the NIC's, in nanoseconds: it stamps departures with it, and keeps what
+	// is to leave later, and all behind it, until the test has moved it on.
+	Clock uint64
 	// Discard keeps nothing of what was sent.
 	Discard bool
 
@@ -113,6 +116,13 @@ func (k *Kernel) Transmit(n int) (sent int) {
 			k.stats.TxInvalidDescs++
 			k.tx.Release(1)
 			continue
+		}
+		if later, ok := k.metadata(d, b); !ok {
+			k.stats.TxInvalidDescs++
+			k.tx.Release(1)
+			continue
+		} else if later {
+			break
 		}
 		if !k.Discard {
 			k.Wire = append(k.Wire, append([]byte(nil), b...))
