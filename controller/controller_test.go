@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -159,7 +161,10 @@ func TestFromTokenToReceipt(t *testing.T) {
 	t.Cleanup(func() { goleak.VerifyNone(t, leaked) })
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
-	w := newWorld(t, ctx)
+	var ahead atomic.Int64 // how far the controller's clock is ahead
+	w := newWorld(t, ctx, func(o *controller.Options) {
+		o.Clock = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	})
 	rec := must(w.holder.Record("rain", 1<<30))(t)
 	d := must(w.holder.V1.Publish(ctx, northbound.PublishRequest{Record: rec}))(t)
 
@@ -206,7 +211,7 @@ func TestFromTokenToReceipt(t *testing.T) {
 	// The controller dies and comes back: what was committed is there.
 	before := must(w.op.Status(ctx))(t)
 	w.stop()
-	w.running = start(t, w.state, w.listen)
+	w.running = start(t, w.state, w.listen, w.opts...)
 	after := must(w.op.Status(ctx))(t)
 	if before.StateHash != after.StateHash || before.LogSize != after.LogSize {
 		t.Errorf("state %s with %d leaves became %s with %d", before.StateHash, before.LogSize, after.StateHash, after.LogSize)
@@ -306,6 +311,60 @@ func TestFromTokenToReceipt(t *testing.T) {
 	}
 	if _, err := evidence.VerifyReceipt(bytes.Replace(receipt, []byte(`"index":`), []byte(`"index":1`), 1), evidence.TrustLog(w.consumer.LogKey)); err == nil {
 		t.Error("a changed receipt was accepted")
+	}
+	if signed, err := ledger.VerifyReceipt(v.Body); err != nil || signed.Record.Bytes != 1<<30 || len(signed.Statements) != 2 {
+		t.Errorf("both terminals should have signed: %+v, %v", signed, err)
+	}
+
+	// Usage is sealed, and agreed on when both ends have nothing to add; the bill
+	// that is issued then is checked by the one who owes it, from its file and a
+	// copy of the log.
+	for range 3 {
+		ahead.Add(int64(5*time.Minute + time.Second))
+		for _, n := range []*controllertest.Node{w.holder, w.consumer} {
+			u := &southbound.Usage{Epoch: "0123456789abcdef", Sequence: uint64(ahead.Load()), At: time.Now().Add(5 * time.Hour)}
+			u.Sign(n.Node, n.Key)
+			if err := n.Send(&southbound.Up{Usage: u}); err != nil {
+				t.Fatal(err)
+			}
+			must(n.Until(ctx, func(d *southbound.Down) bool { return d.UsageAck != nil && d.UsageAck.Sequence == u.Sequence }))(t)
+		}
+	}
+	status(t, second(w.consumer.V1.IssueBill(ctx, "south", time.Time{})), 403)
+	issued := must(w.op.IssueBill(ctx, "south", time.Time{}))(t)
+	status(t, second(w.op.IssueBill(ctx, "south", issued.To)), 409)
+	status(t, second(w.holder.V1.BillFile(ctx, issued.Number)), 404)
+	file := must(w.consumer.V1.BillFile(ctx, issued.Number))(t)
+	if hash := must(ledger.VerifyFile(&file))(t); hash != issued.Hash {
+		t.Errorf("the bill's hash is %s, issued was %s", hash, issued.Hash)
+	}
+	used := ""
+	for _, l := range file.Bill.Lines {
+		used += l.Dimension + " " + l.Quantity + " " + l.Status + "; "
+	}
+	if !strings.Contains(used, "verified-bytes 1.073741824 ; ") || !strings.Contains(used, "reserved-bandwidth 0.000108 Used; ") {
+		t.Errorf("the bill has %s", used)
+	}
+	proof := must(evidence.VerifyReceipt(file.Evidence, evidence.TrustLog(w.consumer.LogKey)))(t)
+	if !bytes.Contains(proof.Body, []byte(issued.Hash)) {
+		t.Errorf("the leaf of the bill is %s", proof.Body)
+	}
+	cited := ledger.Cited(file.Records)
+	must(evidence.VerifyLog(evidence.TrustLog(w.consumer.LogKey), nil, func(path string) ([]byte, error) {
+		if path == "checkpoint" {
+			return w.op.Checkpoint(ctx)
+		}
+		return w.op.Tile(ctx, path)
+	}, cited.Leaf))(t)
+	if n, err := cited.Found(); err != nil || n != 2 {
+		t.Errorf("%d records are in the log (%v), want the transfer and the interval", n, err)
+	}
+	file.Records.Contracts[0].Intervals[0].Received++
+	if _, err := ledger.Cited(file.Records).Found(); err == nil {
+		t.Error("records are found in a log that has none")
+	}
+	if list := must(w.consumer.V1.IssuedBills(ctx))(t); len(list) != 1 || list[0] != issued {
+		t.Errorf("issued bills are %+v", list)
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -39,7 +41,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("DSSN_STATE", e.Getenv("WORK")+"/state")
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"refused": refused},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"refused": refused, "until": until, "change": change, "key": logKeyPolicy},
 	})
 }
 
@@ -87,4 +89,47 @@ func TestExitCodesSayWhoseMistakeItWas(t *testing.T) {
 			t.Errorf("report(%v) = %d, %q; want %d, %q", c.err, code, said.String(), c.code, c.said)
 		}
 	}
+}
+
+// until is the script command `until COMMAND…`: it is typed again until it succeeds,
+// for programs in the background that take a moment to answer.
+func until(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: until COMMAND…")
+	}
+	for range 300 {
+		if ts.Exec(args[0], args[1:]...) == nil {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	ts.Fatalf("%v does not succeed: %s", args, ts.ReadFile("stderr"))
+}
+
+// change is the script command `change FILE OLD NEW`; OLD must be there.
+func change(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: change FILE OLD NEW")
+	}
+	path := ts.MkAbs(args[0])
+	text, err := os.ReadFile(path)
+	ts.Check(err)
+	if !bytes.Contains(text, []byte(args[1])) {
+		ts.Fatalf("%s has no %s:\n%s", args[0], args[1], text)
+	}
+	ts.Check(os.WriteFile(path, bytes.ReplaceAll(text, []byte(args[1]), []byte(args[2])), 0o644))
+}
+
+// logKeyPolicy is the script command `key STATE FILE`: it writes a policy with the
+// key of the evidence log of the controller in STATE.
+func logKeyPolicy(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: key STATE FILE")
+	}
+	ts.Check(ts.Exec("dssn", "--state", args[0], "status", "--json"))
+	var st struct {
+		LogKey string `json:"log_key"`
+	}
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &st))
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte("log "+st.LogKey+"\n"), 0o644))
 }

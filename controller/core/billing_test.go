@@ -13,6 +13,7 @@ import (
 	"dssn/controller/core"
 	"dssn/controller/ledger"
 	"dssn/controller/northbound"
+	"dssn/controller/southbound"
 )
 
 // keep takes a bill's file as the shell does, and rates it again at once.
@@ -299,4 +300,105 @@ issue operator south tariff=national
 			t.Errorf("%s: the sentence is %q", what, err)
 		}
 	}
+}
+
+// A node's clock says nothing about when something was used: hours off, it gives
+// the same bill.
+func TestNodesClocksChangeNoBill(t *testing.T) {
+	var totals []string
+	for _, off := range []time.Duration{0, 5 * time.Hour, -5 * time.Hour, 1000 * time.Hour} {
+		s := newScript(t)
+		s.run(world + "publish north-1 rain 1000\ngrant operator rain south 864000\nreserve south-1 rain committed=8M ceiling=4G\n")
+		for k := range uint64(6) {
+			for _, n := range []string{"north-1", "south-1"} {
+				peer, end := "south-1", southbound.EndHolder
+				c := southbound.Count{Reservation: s.res["south-1/rain"], SentBytes: (k + 1) * 400_000_000}
+				if n == "south-1" {
+					peer, end = "north-1", southbound.EndReceiver
+					c = southbound.Count{Reservation: c.Reservation, ReceivedBytes: c.SentBytes}
+				}
+				at := s.now.Add(off)
+				u := southbound.Usage{Epoch: "0123456789abcdef", Sequence: k, At: at, Counts: []southbound.Count{c}, Deliveries: []southbound.Delivery{{
+					Transfer: fmt.Sprintf("%032x", 1), End: end, Data: s.dataset("rain"), Peer: s.node(peer), Reservation: c.Reservation,
+					ContentBytes: (k + 1) * 250_000_000, Started: at, Updated: at, Done: k == 5}}}
+				u.Deliveries[0].Sign(s.node(n), identity(n))
+				u.Sign(s.node(n), identity(n))
+				if _, err := s.step(core.Input{Usage: &core.Usage{Node: n, Report: u}}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s.run("wait 300")
+		}
+		s.run("wait 1\nissue operator south tariff=national")
+		var lines strings.Builder
+		for _, l := range s.bills["south-1"].Bill.Lines {
+			fmt.Fprintln(&lines, l.Dimension, l.Quantity, l.Amount, l.Terms)
+		}
+		if r := s.bills["south-1"].Records.Transfers[0]; r.Started.After(r.Ended) {
+			t.Errorf("%v off, a transfer began at %s and ended at %s", off, r.Started, r.Ended)
+		}
+		totals = append(totals, lines.String())
+	}
+	for i, lines := range totals {
+		if lines != totals[0] || !strings.Contains(lines, "burst-bytes") {
+			t.Errorf("bill %d is\n%s, with right clocks it is\n%s", i, lines, totals[0])
+		}
+	}
+}
+
+// A report of long ago is counted once, however many epochs have come since.
+func TestAnOldReportOfAClosedEpochAddsNothing(t *testing.T) {
+	s := newScript(t)
+	s.run(world + "publish north-1 rain 1000\ngrant operator rain south 864000\nreserve south-1 rain committed=8M ceiling=4G\n")
+	for k := range 150 {
+		s.run(fmt.Sprintf("usage south-1 north-1 rain epoch=%d seq=1 received=1000", k+1))
+	}
+	for _, old := range []int{1, 40, 70} {
+		_, err := s.do(fmt.Sprintf("usage south-1 north-1 rain epoch=%d seq=1 received=1000", old))
+		if r, ok := err.(*core.Refusal); !ok || r.Kind != core.Conflict {
+			t.Errorf("the report of epoch %d was taken again (%v)", old, err)
+		}
+	}
+	for _, r := range s.c.Usage(operator).Reservations {
+		if !r.Implicit && r.Egress.ReceivedBytes != 150_000 {
+			t.Errorf("%d bytes are counted, want 150000", r.Egress.ReceivedBytes)
+		}
+	}
+	s.checkReplay()
+}
+
+// What a node says about traffic or transfers that are not its own changes nothing.
+func TestANodeSpeaksForItselfOnly(t *testing.T) {
+	s := newScript(t)
+	s.run(world + `token south-2 terminal south
+join south-2
+see south-2 b
+see b a c south-2
+publish north-1 rain 1000
+grant operator rain south 864000
+reserve south-1 rain committed=8M ceiling=4G
+usage south-1 north-1 rain epoch=1 seq=1 received=1000 content=1000 end=receiver transfer=7
+`)
+	id := s.res["south-1/rain"]
+	for _, u := range []southbound.Usage{
+		{Counts: []southbound.Count{{Reservation: id, SentBytes: 5e9, ReceivedBytes: 5e9}}},
+		{Deliveries: []southbound.Delivery{{Transfer: fmt.Sprintf("%032x", 7), End: southbound.EndReceiver, Data: s.dataset("rain"), Peer: s.node("north-1"), ContentBytes: 5e9, Done: true}}},
+		{Deliveries: []southbound.Delivery{{Transfer: fmt.Sprintf("%032x", 7), End: southbound.EndHolder, Data: s.dataset("rain"), Peer: s.node("south-1"), ContentBytes: 5e9, Done: true}}},
+	} {
+		u.Epoch, u.Sequence = "0123456789abcdef", 1
+		u.Sign(s.node("south-2"), identity("south-2"))
+		if _, err := s.step(core.Input{Usage: &core.Usage{Node: "south-2", Report: u}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	u := s.c.Usage(operator)
+	if len(u.Transfers) != 1 || u.Transfers[0].HolderBytes != 0 || u.Transfers[0].ReceiverBytes != 1000 || u.Transfers[0].Receiver != "south-1" {
+		t.Errorf("the transfers are %+v", u.Transfers)
+	}
+	for _, r := range u.Reservations {
+		if r.Reservation == id && (r.Ingress.SentBytes != 0 || r.Egress.ReceivedBytes != 1000) {
+			t.Errorf("the contract's counts are %+v", r)
+		}
+	}
+	s.checkReplay()
 }

@@ -161,6 +161,9 @@ func (x *step) delivery(n *Node, d southbound.Delivery) {
 	if s := d.Started.UTC(); !s.IsZero() && s.Before(t.Started) {
 		t.Started = s
 	}
+	if t.Started.After(x.now) { // a clock that is ahead
+		t.Started = x.now
+	}
 	x.said(t.ID, d)
 	if d.End == southbound.EndHolder {
 		t.HolderBytes, t.HolderDone = max(t.HolderBytes, d.ContentBytes), t.HolderDone || d.Done
