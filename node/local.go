@@ -29,7 +29,8 @@ import (
 //	POST /local/trace           TraceRequest → []worker.Step, by the live tables
 //	POST /local/publish         PublishRequest → PublishEvent, one JSON object a line
 //	POST /local/deliveries      southbound.Delivery, by whoever receives on this host
-//	     /v1/…  /evidence/…     passed to the controller as this node
+//	     /v1/…  /evidence/…     passed to the controller as this node, and so are
+//	     /quality-on-demand/v1/…  /qos-profiles/v1/…
 
 func (n *running) listenLocal() (net.Listener, error) {
 	path := n.state.path(fileSocket)
@@ -57,6 +58,9 @@ func (n *running) serveLocal(ctx context.Context, l net.Listener) {
 	proxy := n.proxy()
 	mux.Handle("/v1/", proxy)
 	mux.Handle("/evidence/", proxy)
+	// CAMARA's APIs: a program on a terminal asks as that device.
+	mux.Handle("/quality-on-demand/v1/", proxy)
+	mux.Handle("/qos-profiles/v1/", proxy)
 	s := &http.Server{Handler: mux, BaseContext: func(net.Listener) context.Context { return ctx },
 		ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug)}
 	stop := context.AfterFunc(ctx, func() { s.Close() })

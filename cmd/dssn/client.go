@@ -14,6 +14,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"dssn/controller/northbound"
 )
 
 // The sockets that a running program opens in its state directory.
@@ -102,23 +104,65 @@ func (p *problem) Error() string {
 
 // call sends in as JSON, if not nil, and reads the answer into out, if not nil.
 func (c *client) call(ctx context.Context, method, path string, in, out any) error {
-	body, err := c.stream(ctx, method, path, in)
+	resp, err := c.send(ctx, method, path, in, nil)
 	if err != nil {
 		return err
 	}
-	defer body.Close()
+	defer resp.Body.Close()
 	if out == nil {
-		_, err = io.Copy(io.Discard, body)
+		_, err = io.Copy(io.Discard, resp.Body)
 		return err
 	}
-	if err := json.NewDecoder(body).Decode(out); err != nil {
+	next := northbound.NextPage(resp.Header)
+	if next == "" {
+		err = json.NewDecoder(resp.Body).Decode(out)
+	} else {
+		err = c.pages(ctx, resp.Body, next, out)
+	}
+	if err != nil {
 		return fmt.Errorf("read the answer to %s %s: %w", method, path, err)
 	}
 	return nil
 }
 
+// pages reads a list of which first is the beginning and next the rest.
+func (c *client) pages(ctx context.Context, first io.Reader, next string, out any) error {
+	var all []json.RawMessage
+	if err := json.NewDecoder(first).Decode(&all); err != nil {
+		return err
+	}
+	for next != "" {
+		resp, err := c.send(ctx, http.MethodGet, next, nil, nil)
+		if err != nil {
+			return err
+		}
+		var page []json.RawMessage
+		err = json.NewDecoder(resp.Body).Decode(&page)
+		resp.Body.Close()
+		if err != nil {
+			return err
+		}
+		all, next = append(all, page...), northbound.NextPage(resp.Header)
+	}
+	text, err := json.Marshal(all)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(text, out)
+}
+
 // stream is call for answers of many parts; the caller closes the body.
 func (c *client) stream(ctx context.Context, method, path string, in any) (io.ReadCloser, error) {
+	resp, err := c.send(ctx, method, path, in, nil)
+	if err != nil {
+		return nil, err
+	}
+	return resp.Body, nil
+}
+
+// send sends a request, with some headers more, and returns the answer to it if
+// it is a success; the caller closes its body.
+func (c *client) send(ctx context.Context, method, path string, in any, more http.Header) (*http.Response, error) {
 	var send io.Reader
 	if in != nil {
 		text, err := json.Marshal(in)
@@ -131,6 +175,9 @@ func (c *client) stream(ctx context.Context, method, path string, in any) (io.Re
 	if err != nil {
 		return nil, fmt.Errorf("make the request %s %s: %w", method, path, err)
 	}
+	for name, values := range more {
+		req.Header[name] = values
+	}
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
@@ -142,7 +189,7 @@ func (c *client) stream(ctx context.Context, method, path string, in any) (io.Re
 		return nil, fmt.Errorf("the program at %s does not answer (%v): see whether it still runs", c.socket, errors.Unwrap(err))
 	}
 	if resp.StatusCode/100 == 2 {
-		return resp.Body, nil
+		return resp, nil
 	}
 	defer resp.Body.Close()
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))

@@ -12,8 +12,9 @@ import (
 
 func institutionCommand() *cobra.Command {
 	return group(&cobra.Command{
-		Use:   "institution",
-		Short: "Register the parties of the network",
+		Use:     "institution",
+		Aliases: []string{"tenant"},
+		Short:   "Register the parties of the network (also: tenant)",
 	}, institutionAddCommand(), institutionListCommand())
 }
 

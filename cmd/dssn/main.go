@@ -30,13 +30,13 @@ type family struct {
 func families() []family {
 	return []family{
 		{"For institutions:", []*cobra.Command{
-			publishCommand(), datasetsCommand(), grantCommand(), revokeCommand(),
+			publishCommand(), datasetCommand(), datasetsCommand(), grantCommand(), revokeCommand(),
 			approveCommand(), freezeCommand(), unfreezeCommand(), freezesCommand(),
 			reserveCommand(), quoteCommand(), reservationsCommand(), releaseCommand(), modifyCommand(), extendCommand(), boostCommand(), whyCommand(), getCommand(),
 			usageCommand(), billCommand(), receiptCommand(), evidenceCommand(),
 		}},
 		{"For operators:", []*cobra.Command{
-			controllerCommand(), nodeCommand(), institutionCommand(), roleCommand(), tokenCommand(),
+			controllerCommand(), nodeCommand(), institutionCommand(), roleCommand(), tokenCommand(), personCommand(),
 			statusCommand(), eventsCommand(),
 		}},
 		{"For engineers:", []*cobra.Command{
@@ -81,7 +81,6 @@ reaches the nearest permitted holder through an encrypted, metered tunnel.`,
 		return usagef("%v; `%s --help` lists what it takes", err, cmd.CommandPath())
 	})
 	root.SuggestionsMinimumDistance = 2
-	root.CompletionOptions.HiddenDefaultCmd = true
 	cobra.EnableCommandSorting = false
 	for _, f := range families() {
 		root.AddGroup(&cobra.Group{ID: f.title, Title: f.title})
@@ -91,5 +90,7 @@ reaches the nearest permitted holder through an encrypted, metered tunnel.`,
 		}
 	}
 	root.SetHelpCommandGroupID(families()[2].title)
+	root.SetCompletionCommandGroupID(families()[2].title)
+	completeArguments(root)
 	return root
 }

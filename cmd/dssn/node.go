@@ -26,7 +26,7 @@ func nodeCommand() *cobra.Command {
 	return group(&cobra.Command{
 		Use:   "node",
 		Short: "Run a backbone node or an access terminal",
-	}, nodeJoinCommand(), nodeRunCommand(), nodeStopCommand(), nodeStatusCommand())
+	}, nodeJoinCommand(), nodeRunCommand(), nodeStopCommand(), nodeStatusCommand(), nodeListCommand(), nodeRemoveCommand())
 }
 
 func nodeJoinCommand() *cobra.Command {

@@ -127,31 +127,6 @@ func nodeState(n northbound.Node) string {
 	return "ready"
 }
 
-func eventsCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "events",
-		Short: "Say what happened and why: paths, rates, links",
-		Args:  exactly(),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := open(cmd)
-			if err != nil {
-				return err
-			}
-			var list []northbound.Event
-			if err := c.call(cmd.Context(), http.MethodGet, "/v1/events", nil, &list); err != nil {
-				return err
-			}
-			return emit(cmd, list, func(w io.Writer) error {
-				return table(w, func(row func(string, ...any)) {
-					for _, e := range list {
-						row("%s\t%s\t%s", moment(e.At), e.Kind, e.Detail)
-					}
-				})
-			})
-		},
-	}
-}
-
 // Small words for tables.
 
 func dash(s string) string {

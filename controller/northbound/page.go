@@ -59,8 +59,8 @@ func list[T any](a *api, pattern string, fetch func(call) ([]T, error), key func
 	})
 }
 
-// nextPage returns the address of the page after an answer, or "".
-func nextPage(h http.Header) string {
+// NextPage returns the path of the page after an answer whose headers are h, or "".
+func NextPage(h http.Header) string {
 	for _, l := range h.Values("Link") {
 		if address, isNext := strings.CutSuffix(l, `>; rel="next"`); isNext {
 			address = strings.TrimPrefix(address, "<")
@@ -84,7 +84,7 @@ func getAll[T any](ctx context.Context, c *Client, path string) (all []T, err er
 			return nil, c.unreadable(path, err)
 		}
 		all = append(all, page...)
-		path = nextPage(h)
+		path = NextPage(h)
 	}
 	return all, nil
 }
