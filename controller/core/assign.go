@@ -102,31 +102,58 @@ func (x *step) compile(n *Node) *southbound.Assignment {
 		return a
 	}
 	a.Transit = x.transitOf(n.Name)
-	for _, name := range sortedKeys(x.index) {
-		v := x.index[name]
-		m := x.s.Nodes[name]
-		if v == u || m == nil {
-			continue
-		}
-		if r, ok := x.routeTo(u, v, m.SID); ok {
-			a.Routes = append(a.Routes, r)
-		}
-	}
+	x.routes(a, u)
 	return a
 }
 
-// routeTo is the next hop from u towards v with its loop-free alternate.
-func (x *step) routeTo(u, v int, sid dssn.SID) (r southbound.Route, ok bool) {
-	next := x.forwarding.f.NextHops(v)[u]
-	if next < 0 {
-		return r, false
+// routes tells a backbone node how to reach the others, and the terminals behind
+// it. Where some node cannot shift carriers, packets name the terminal only, and
+// every node has a route to every terminal.
+func (x *step) routes(a *southbound.Assignment, u int) {
+	hops := make([]southbound.Route, x.backbone.NumNodes()) // the way to each backbone node, without its prefix
+	for v := range hops {
+		if v == u {
+			continue
+		}
+		next := x.forwarding.f.NextHops(v)[u]
+		if next < 0 {
+			continue
+		}
+		via := x.backbone.Link(int(next)).Dst
+		hops[v].Via = x.s.Nodes[x.backbone.Node(via).Name].Node
+		if b := x.forwarding.alternate(u, v, via); b >= 0 {
+			hops[v].Backup = x.s.Nodes[x.backbone.Node(b).Name].Node
+		}
+		if m := x.s.Nodes[x.backbone.Node(v).Name]; m != nil {
+			r := hops[v]
+			r.Prefix = m.SID.Locator(x.s.Block)
+			a.Routes = append(a.Routes, r)
+		}
 	}
-	via := x.graph.Link(int(next)).Dst
-	r = southbound.Route{Prefix: sid.Locator(x.s.Block), Via: x.s.Nodes[x.graph.Node(via).Name].Node}
-	if b := x.forwarding.alternate(u, v, via); b >= 0 {
-		r.Backup = x.s.Nodes[x.graph.Node(b).Name].Node
+	add := func(v int) {
+		m := x.s.Nodes[x.graph.Node(v).Name]
+		hub, _, down := x.hubOf(v)
+		r := hops[hub]
+		if hub == u {
+			r.Via = m.Node
+		}
+		if l := x.graph.Link(int(down)); l.Usable() && !r.Via.IsZero() {
+			r.Prefix = m.SID.Locator(x.s.Block)
+			a.Routes = append(a.Routes, r)
+		}
 	}
-	return r, true
+	if x.steering() {
+		for _, li := range x.graph.Out(u) {
+			if v := x.graph.Link(int(li)).Dst; v >= len(hops) {
+				add(v)
+			}
+		}
+	} else {
+		for v := len(hops); v < x.graph.NumNodes(); v++ {
+			add(v)
+		}
+	}
+	slices.SortFunc(a.Routes, func(p, q southbound.Route) int { return comparePrefix(p.Prefix, q.Prefix) })
 }
 
 // tunnels adds peers, meters and permits: what a terminal may reach, and who

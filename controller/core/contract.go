@@ -170,10 +170,7 @@ func (x *step) takePath(ingress, egress string, p paths.Path) {
 		pair.Path = names
 		x.rerouted(pair)
 		x.unbook(key)
-		if x.moved == nil {
-			x.moved = map[string]bool{}
-		}
-		x.moved[key] = true
+		x.move(key)
 	}
 }
 

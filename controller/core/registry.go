@@ -294,7 +294,7 @@ func (x *step) join(in *Join) (*Node, error) {
 	if t.Role == southbound.RoleTerminal && !slices.ContainsFunc(inst.Keys, func(k []byte) bool { return bytes.Equal(k, in.RegistrantKey) }) {
 		inst.Keys = append(inst.Keys, bytes.Clone(in.RegistrantKey))
 	}
-	x.relink = true
+	x.changedNode(n)
 	x.decided("join", n.Name, struct {
 		Name        string      `json:"name"`
 		Node        dssn.NodeID `json:"node"`
@@ -375,7 +375,7 @@ func (x *step) removeNode(in *RemoveNode) error {
 	delete(x.s.Issued, n.Name)
 	delete(x.assignments, n.Name)
 	x.s.Removed[n.Node] = reason
-	x.relink = true
+	x.changedNode(n)
 	x.effects = append(x.effects, Effect{Disconnect: n.Node})
 	x.decided("remove-node", who(in.By), map[string]any{"name": n.Name, "node": n.Node, "reason": reason})
 	x.event("node-removed", n.Name, 0, "%s was removed: %s", n.Name, reason)

@@ -79,8 +79,8 @@ func (c *Core) choose(ingress, egress string, limits paths.Constraint) (paths.Pa
 	}
 	if !c.steering() {
 		// Packets follow the forwarding whatever is wished: only that path counts.
-		p, err := paths.Shortest(c.graph, u, v, paths.Constraint{})
-		if err != nil {
+		p, ok := c.shortest(u, v, paths.Constraint{})
+		if !ok {
 			return nil, false
 		}
 		for _, li := range p {
@@ -92,22 +92,22 @@ func (c *Core) choose(ingress, egress string, limits paths.Constraint) (paths.Pa
 	}
 	limits.AvoidLinks = slices.Clone(limits.AvoidLinks)
 	for range 64 {
-		p, err := paths.Shortest(c.graph, u, v, limits)
-		if err != nil {
+		p, ok := c.shortest(u, v, limits)
+		if !ok {
 			return nil, false
 		}
-		way, err := c.forwarding.f.Segments(p)
+		way, err := c.segments(p)
 		if err == nil && len(way) <= dssn.MaxCarrierSIDs {
 			return p, true
 		}
+		mid, _ := c.inner(p)
+		if len(mid) == 0 {
+			return nil, false
+		}
 		var un *paths.UnpinnableError
-		bad := longestLink(c, p)
+		bad := longestLink(c, mid)
 		if errors.As(err, &un) {
-			for _, li := range p {
-				if c.graph.LinkName(int(li)) == un.Link {
-					bad = li
-				}
-			}
+			bad = un.Index
 		}
 		limits.AvoidLinks = append(limits.AvoidLinks, bad)
 	}
@@ -129,10 +129,10 @@ func longestLink(c *Core, p paths.Path) (worst int32) {
 func (c *Core) pinnable(p paths.Path) bool {
 	if !c.steering() {
 		u, v := c.graph.Link(int(p[0])).Src, c.graph.Link(int(p[len(p)-1])).Dst
-		q, err := paths.Shortest(c.graph, u, v, paths.Constraint{})
-		return err == nil && slices.Equal(p, q)
+		q, ok := c.shortest(u, v, paths.Constraint{})
+		return ok && slices.Equal(p, q)
 	}
-	way, err := c.forwarding.f.Segments(p)
+	way, err := c.segments(p)
 	return err == nil && len(way) <= dssn.MaxCarrierSIDs
 }
 
@@ -268,7 +268,7 @@ func (x *step) makeDo(p *promises, cl *claim, any paths.Path) (paths.Path, strin
 func (c *Core) carrier(names []string) (dssn.Carrier, bool) {
 	links, ok := c.linksOf(names)
 	if ok && c.steering() {
-		if way, err := c.forwarding.f.Segments(links); err == nil {
+		if way, err := c.segments(links); err == nil {
 			if car, err := paths.Carrier(c.graph, c.s.Block, way); err == nil {
 				return car, true
 			}

@@ -196,7 +196,10 @@ type Core struct {
 	s State
 
 	// Derived from s, rebuilt when dirty; never part of the state.
-	graph       *topology.Graph
+	graph       *topology.Graph // the backbone and the terminals
+	backbone    *topology.Graph
+	backboneOf  *topology.Graph // the base from which it was made
+	stubs       map[string]stub
 	index       map[string]int // node name to graph index
 	forwarding  *forwarding
 	assignments map[string]*southbound.Assignment

@@ -70,7 +70,7 @@ func (x *step) rerouted(p *Pair) {
 // touches the nodes that are to be told. A contract that finds no tag free has zero, and
 // the next that is.
 func (x *step) retag() {
-	if x.rebuilt { // names may mean other nodes now
+	if x.rebuilt || x.regrant { // names may mean other nodes now
 		for id := range x.s.Tags {
 			x.tagging.changed[id] = true
 		}
