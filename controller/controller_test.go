@@ -284,7 +284,32 @@ func TestFromTokenToReceipt(t *testing.T) {
 			t.Errorf("the %s export lacks the transfer: %s", format, b)
 		}
 	}
+	// What a node saw of a contract on its way is shown to the operator.
+	if err := w.holder.Send(&southbound.Up{Transit: &southbound.Transit{Counts: []southbound.TransitCount{
+		{Reservation: r.ID, Tag: 1, Class: r.Class, Packets: 12, Bytes: 1200, PolicedPackets: 2, PolicedBytes: 200, ForeignPackets: 3}, {Reservation: 4711, Packets: 5}}}}); err != nil {
+		t.Fatal(err)
+	}
+	seen := func(v1 *northbound.Client) int {
+		st := must(v1.Status(ctx))(t)
+		for _, n := range st.Nodes {
+			if len(n.Transit) > 0 {
+				return len(n.Transit)
+			}
+		}
+		return 0
+	}
+	for seen(w.op) != 2 {
+		time.Sleep(time.Millisecond)
+	}
+	if n := seen(w.consumer.V1); n != 0 {
+		t.Errorf("the consumer is shown %d contracts on their way", n)
+	}
 	said := must(w.op.Metrics(ctx))(t)
+	for _, line := range []string{"packets_total{node=\"north-1\",reservation=\"" + r.ID.String() + "\"} 12\n", "policed_packets_total{node=\"north-1\",reservation=\"" + r.ID.String() + "\"} 2\n"} {
+		if !bytes.Contains(said, []byte("dssn_transit_"+line)) {
+			t.Errorf("the metrics lack dssn_transit_%s", line)
+		}
+	}
 	for _, line := range []string{"dssn_transfers{state=\"settled\"} 1\n", "dssn_reservations{state=\"active\"} 1\n", "dssn_datasets 1\n", "dssn_controller_forged_reports_total 1\n", "dssn_link_up{from=\"a\",to=\"b\"} 0\n", "dssn_nodes{connected=\"true\"}"} {
 		if !bytes.Contains(said, []byte(line)) {
 			t.Errorf("the metrics lack %q:\n%s", line, said)

@@ -394,25 +394,16 @@ func (s service) Status(_ context.Context, by northbound.WhoAmI) (northbound.Sta
 		for i := range st.Nodes {
 			s.enliven(c, &st.Nodes[i])
 		}
-		s.addTransit(c, by, st.Nodes)
+		s.addTransit(by, st.Nodes)
 		return st, nil
 	})
 }
 
-// addTransit adds what nodes saw of reservations on their way: all to the operator, an
-// institution's own to those who speak for it.
-func (s service) addTransit(c *core.Core, by northbound.WhoAmI, nodes []northbound.Node) {
-	own := map[dssn.ReservationID]bool{}
-	if !by.Operator {
-		for _, r := range c.Reservations(by) {
-			own[r.ID] = true
-		}
-	}
+// addTransit adds what nodes saw of reservations on their way, for the operator.
+func (s service) addTransit(by northbound.WhoAmI, nodes []northbound.Node) {
 	for i := range nodes {
-		for _, seen := range s.sessions.get(nodes[i].Node).transit {
-			if by.Operator || own[seen.Reservation] {
-				nodes[i].Transit = append(nodes[i].Transit, seen)
-			}
+		if by.Operator {
+			nodes[i].Transit = s.sessions.get(nodes[i].Node).transit
 		}
 	}
 }

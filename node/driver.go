@@ -449,7 +449,7 @@ func (d *driver) obtained() string {
 	} else if d.transit.Adopted() {
 		life += ", adopted from the one before"
 	}
-	return fmt.Sprintf("XDP program, meters %d reservations, ", len(d.meters)) + strings.Join(parts, "; ") + "; " + life
+	return "XDP program, " + strings.Join(parts, "; ") + "; " + life + fmt.Sprintf("; reservations metered on their way: %d", len(d.meters))
 }
 
 // verdicts counts what became of the frames that the program saw, by name.

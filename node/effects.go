@@ -217,9 +217,12 @@ const unmetered = "; reservations are not metered on their way (--transit xdp wo
 
 // obtained says what this node really got.
 func (n *running) obtained() map[string]string {
-	out := map[string]string{"transit": "kernel seg6local End, next-csid" + unmetered, "steering": "tc egress (TCX)"}
+	out := map[string]string{"transit": "kernel seg6local End, next-csid", "steering": "tc egress (TCX)"}
 	if !n.features.NextCSID {
-		out["transit"] = "kernel forwarding, shortest path" + unmetered
+		out["transit"] = "kernel forwarding, shortest path"
+	}
+	if n.identity.Role == southbound.RoleBackbone {
+		out["transit"] += unmetered
 	}
 	if n.driver != nil {
 		out["transit"] = n.driver.obtained()

@@ -161,7 +161,8 @@ type Node struct {
 	Problem   string            `json:"problem,omitempty"`
 	Obtained  map[string]string `json:"obtained,omitempty"`
 	Paths     []PathState       `json:"paths,omitempty"`
-	// Transit is what it saw of reservations on their way, if it meters them there.
+	// Transit is what it saw of reservations on their way, if it meters them there; for
+	// the operator only.
 	Transit []southbound.TransitCount `json:"transit,omitempty"`
 }
 
