@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -56,6 +57,9 @@ type qod struct {
 	// tokens by what they are: app (two-legged), device (three-legged), other
 	// (another client), expired, and one without each scope.
 	tokens map[string]string
+	// definitions of the release, by the paths that they are about, where they are
+	// at hand: every answer is held to them.
+	definitions map[string]oas
 }
 
 // received is what the sink was sent.
@@ -67,6 +71,9 @@ type received struct {
 func newQoD(t testing.TB, ctx context.Context) *qod {
 	t.Helper()
 	q := &qod{t: t, skew: &atomic.Int64{}, events: make(chan received, 100), tokens: map[string]string{}}
+	if _, err := os.Stat(official); err == nil {
+		q.definitions = map[string]oas{"/quality-on-demand/v1": definition(t, "quality-on-demand.yaml"), "/qos-profiles/v1": definition(t, "qos-profiles.yaml")}
+	}
 	q.sink = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var body map[string]any
 		b, _ := io.ReadAll(r.Body)
@@ -161,7 +168,45 @@ func (q *qod) ask(method, path, token, correlator string, body any) answer {
 			q.t.Fatalf("%s %s answered %q", method, path, b)
 		}
 	}
+	q.judge(method, path, a)
 	return a
+}
+
+// judge holds an answer to the release's definitions, on machines that have them:
+// its status is one that the operation may have, its body fits that answer's schema.
+func (q *qod) judge(method, path string, a answer) {
+	q.t.Helper()
+	for prefix, o := range q.definitions {
+		rest, ok := strings.CutPrefix(path, prefix)
+		if !ok || a.status == http.StatusMethodNotAllowed {
+			continue
+		}
+		paths := o.at("/paths").(map[string]any)
+		for pattern, item := range paths {
+			form := regexp.MustCompile("^" + regexp.MustCompile(`\{\w+\}`).ReplaceAllString(pattern, "[^/]+") + "$")
+			op, _ := item.(map[string]any)[strings.ToLower(method)].(map[string]any)
+			if !form.MatchString(rest) || op == nil {
+				continue
+			}
+			r, _ := op["responses"].(map[string]any)[fmt.Sprint(a.status)].(map[string]any)
+			if ref, ok := r["$ref"].(string); ok {
+				r, _ = o.at(ref).(map[string]any)
+			}
+			if r == nil {
+				q.t.Errorf("%s %s was answered %d, which the definition does not know: %v", method, path, a.status, a.body)
+				return
+			}
+			content, _ := r["content"].(map[string]any)
+			media, _ := content["application/json"].(map[string]any)
+			if s, ok := media["schema"].(map[string]any); ok {
+				if err := o.fits("$", s, a.body); err != nil {
+					q.t.Errorf("%s %s: the answer %v does not fit the definition: %v", method, path, a.body, err)
+				}
+			}
+			return
+		}
+		q.t.Errorf("the definition has no %s %s", method, path)
+	}
 }
 
 // property is what a path such as $.device.ipv6Address leads to.
@@ -426,5 +471,69 @@ func TestProfilesAreOfferedByWhatADeviceCanCarry(t *testing.T) {
 	}
 	if a := q.ask("PUT", one+"QOS_S", q.tokens["app"], "", nil); a.status != 405 || a.text("$.code") != camara.CodeMethodNotAllowed {
 		t.Errorf("PUT was answered %d %v", a.status, a.body)
+	}
+}
+
+// What the other test definitions of the release are about, in our own words:
+// extending a session, and a device's sessions. Every answer is held to the
+// definitions too (judge).
+func TestSessionsAreExtendedAndFoundByTheirDevice(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	q := newQoD(t, ctx)
+	body := q.request()
+	body["device"], body["qosProfile"] = q.device(), "QOS_E"
+	made := q.create("app", body)
+	id := made.text("$.sessionId")
+	for _, r := range must(q.op.Reservations(ctx))(t) {
+		if !r.Implicit && (r.Class != dssn.ClassAssured || r.DelayBound <= 0 || r.DelayBound > 100*time.Millisecond) {
+			t.Errorf("the reservation of a profile with a delay budget is %+v", r)
+		}
+	}
+	more := func(n any) map[string]any { return map[string]any{"requestedAdditionalDuration": n} }
+	const find = "/quality-on-demand/v1/retrieve-sessions"
+	one := camara.SessionsPath + "/" + id
+	none := camara.SessionsPath + "/" + northbound.NewUUID()
+	for _, c := range []struct {
+		token, method, path string
+		body                any
+		status              int
+		code                string
+	}{
+		{"app", "POST", one + "/extend", more(30), 200, ""},
+		{"app", "POST", one + "/extend", more(0), 400, camara.CodeInvalidArgument},
+		{"app", "POST", one + "/extend", more("1"), 400, camara.CodeInvalidArgument},
+		{"app", "POST", one + "/extend", more(3000000000), 400, camara.CodeInvalidArgument},
+		{"app", "POST", one + "/extend", map[string]any{}, 400, camara.CodeInvalidArgument},
+		{"app", "POST", one + "/extend", nil, 400, camara.CodeInvalidArgument},
+		{"app", "POST", camara.SessionsPath + "/x/extend", more(30), 400, camara.CodeInvalidArgument},
+		{"app", "POST", none + "/extend", more(30), 404, camara.CodeNotFound},
+		{"other", "POST", one + "/extend", more(30), 403, camara.CodePermissionDenied},
+		{"without quality-on-demand:sessions:update", "POST", one + "/extend", more(30), 403, camara.CodePermissionDenied},
+		{"expired", "POST", one + "/extend", more(30), 401, camara.CodeUnauthenticated},
+		{"", "POST", one + "/extend", more(30), 401, camara.CodeUnauthenticated},
+		{"app", "POST", find, map[string]any{}, 422, camara.CodeMissingDevice},
+		{"app", "POST", find, map[string]any{"device": map[string]any{}}, 400, camara.CodeInvalidArgument},
+		{"app", "POST", find, map[string]any{"device": nil}, 400, camara.CodeInvalidArgument},
+		{"app", "POST", find, map[string]any{"device": map[string]any{"ipv6Address": "10.0.0.1"}}, 400, camara.CodeInvalidArgument},
+		{"app", "POST", find, map[string]any{"device": map[string]any{"phoneNumber": "+123456789"}}, 422, camara.CodeUnsupportedDevice},
+		{"app", "POST", find, map[string]any{"device": map[string]any{"ipv6Address": "3fff:d55:1:9::1"}}, 404, camara.CodeDeviceNotFound},
+		{"device", "POST", find, map[string]any{"device": q.device()}, 422, camara.CodeUnnecessaryDevice},
+		{"app", "POST", find, []any{}, 400, camara.CodeInvalidArgument},
+		{"without quality-on-demand:sessions:retrieve-by-device", "POST", find, map[string]any{"device": q.device()}, 403, camara.CodePermissionDenied},
+		{"", "POST", find, map[string]any{"device": q.device()}, 401, camara.CodeUnauthenticated},
+	} {
+		a := q.ask(c.method, c.path, q.tokens[c.token], "corr:1", c.body)
+		if a.status != c.status || a.status >= 400 && a.text("$.code") != c.code || a.header.Get("x-correlator") != "corr:1" || a.header.Get("Content-Type") != "application/json" {
+			t.Errorf("%s asking %s %v was answered %d %v %v, want %d %s", c.token, c.path, c.body, a.status, a.body, a.header, c.status, c.code)
+		}
+	}
+	for token, want := range map[string]int{"app": 1, "other": 0} {
+		if a := q.ask("POST", find, q.tokens[token], "", map[string]any{"device": q.device()}); a.status != 200 || len(list(a.body)) != want {
+			t.Errorf("%s found %d %v, want %d sessions", token, a.status, a.body, want)
+		}
+	}
+	if a := q.ask("POST", find, q.tokens["device"], "", map[string]any{}); a.status != 200 || len(list(a.body)) != 0 {
+		t.Errorf("another client's sessions were found: %v", a.body)
 	}
 }

@@ -198,7 +198,7 @@ func (x *step) createSession(in *CreateSession) (*camara.SessionInfo, error) {
 // reserveFor holds and commits what a session needs.
 func (x *step) reserveFor(in *CreateSession, device string, id dssn.DataID) (*northbound.Reservation, error) {
 	t := in.Terms
-	q := northbound.ReservationRequest{Data: id, Committed: t.Committed, Ceiling: t.Ceiling, Class: t.Class, Priority: t.Priority,
+	q := northbound.ReservationRequest{Data: id, Committed: t.Committed, Ceiling: t.Ceiling, Class: t.Class, Priority: t.Priority, MaxDelay: t.MaxDelay,
 		Until: x.now.Add(time.Duration(in.Request.Duration) * time.Second), Consumer: device}
 	if _, err := x.reserve(&Reserve{By: in.By, ID: in.Reservation, Request: q, Bounds: true}); err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"dssn"
 )
@@ -45,7 +46,8 @@ type Profile struct {
 	MaxDuration   *Quantity `json:"maxDuration,omitempty"`
 	// Priority is 1 to 100, the lower the more urgent; a reservation's weight is 101 less it.
 	Priority int32 `json:"priority,omitempty"`
-	// DelayBudget makes the session's class assured; without one it is elastic.
+	// DelayBudget makes the session's class assured, its delay bounded by it; without
+	// one it is elastic.
 	DelayBudget  *Quantity `json:"packetDelayBudget,omitempty"`
 	L4SQueueType string    `json:"l4sQueueType,omitempty"`
 	ServiceClass string    `json:"serviceClass,omitempty"`
@@ -59,6 +61,8 @@ type Terms struct {
 	Priority   int            `json:"priority"`
 	MaxSeconds int64          `json:"max_seconds"`
 	MinSeconds int64          `json:"min_seconds"`
+	// MaxDelay bounds the delay, one way; zero for classes without a bound.
+	MaxDelay time.Duration `json:"max_delay_ns,omitempty"`
 }
 
 // maxSeconds bounds a session whose profile does not.
@@ -68,7 +72,7 @@ const maxSeconds = 366 * 86_400
 func (p *Profile) Terms() Terms {
 	t := Terms{Class: dssn.ClassElastic, Priority: 10, MinSeconds: 1, MaxSeconds: maxSeconds}
 	if p.DelayBudget != nil {
-		t.Class = dssn.ClassAssured
+		t.Class, t.MaxDelay = dssn.ClassAssured, time.Duration(p.DelayBudget.nanoseconds())
 	}
 	if p.MinDownstream != nil {
 		t.Committed = p.MinDownstream.rate()
