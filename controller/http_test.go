@@ -327,3 +327,26 @@ func TestEverythingInTheDocumentIsAnswered(t *testing.T) {
 		t.Errorf("the document has %d routes", n)
 	}
 }
+
+// Only guesses at tokens count against a network: somebody who is known may be
+// wrong as often as they like.
+func TestAKnownCallerMayBeWrongOften(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	r := start(t, t.TempDir(), "[::1]:0")
+	must(r.op.AddInstitution(ctx, northbound.InstitutionRequest{Name: "south"}))(t)
+	mem := r.person(ctx, northbound.PersonRequest{Name: "mem", Role: northbound.RoleMember, Institution: "south"})
+	for i := range 300 {
+		path, want := "/v1/institutions", 403
+		if i%2 == 0 {
+			path, want = "/v1/grants", 400
+		}
+		if status, _, text := mem.do(ctx, "POST", path, northbound.InstitutionRequest{Name: "x"}); status != want {
+			t.Fatalf("request %d was answered %d %s", i, status, text)
+		}
+	}
+	mem.token = "dssnp1.0.0"
+	if status, _, text := mem.do(ctx, "POST", "/v1/grants", strings.Repeat("x", 2<<20)); status != 403 && status != 401 {
+		t.Errorf("a stranger's large body: %d %s", status, text)
+	}
+}

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"context"
 	"net/http"
 	"net/netip"
 	"sync"
@@ -103,6 +104,9 @@ func (w *statusRecorder) WriteHeader(status int) {
 // Unwrap lets http.ResponseController through.
 func (w *statusRecorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
+// knownKey leads to a bool that is set once a request's caller is known.
+type knownKey struct{}
+
 // guard turns strangers away who have failed too often, before their request is
 // read. Callers with a node's certificate pass: the handshake has proved them.
 func (c *Controller) guard(next http.Handler) http.Handler {
@@ -121,10 +125,10 @@ func (c *Controller) guard(next http.Handler) http.Handler {
 			northbound.WriteProblem(w, northbound.NewProblem("too-many", http.StatusTooManyRequests, "too many requests from %s failed to authenticate: wait a second, and check the token", n))
 			return
 		}
-		rec := &statusRecorder{ResponseWriter: w, status: http.StatusOK}
-		next.ServeHTTP(rec, r)
-		if onCAMARA(r.URL.Path) && rec.status != http.StatusUnauthorized {
-			return // the caller is known: what is wrong is no guess at a token
+		rec, known := &statusRecorder{ResponseWriter: w, status: http.StatusOK}, false
+		next.ServeHTTP(rec, r.WithContext(context.WithValue(r.Context(), knownKey{}, &known)))
+		if known {
+			return // whatever was wrong, it was no guess at a token
 		}
 		switch rec.status {
 		case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusGone, http.StatusRequestEntityTooLarge:

@@ -483,7 +483,11 @@ func (c *Controller) identifyPeer(r *http.Request) (northbound.WhoAmI, error) {
 	p, ok := r.Context().Value(peerKey{}).(peer)
 	if !ok {
 		if bearer, has := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); has {
-			return c.person(bearer)
+			by, err := c.person(bearer)
+			if known, ok := r.Context().Value(knownKey{}).(*bool); ok && err == nil {
+				*known = true
+			}
+			return by, err
 		}
 		return northbound.WhoAmI{}, northbound.NewProblem("unauthenticated", http.StatusUnauthorized, "this needs a node's certificate or a person's token: ask through a node that has joined")
 	}

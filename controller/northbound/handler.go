@@ -102,8 +102,8 @@ type none struct{}
 // NewHandler answers /v1 and /evidence by s.
 func NewHandler(s Service, o Options) http.Handler {
 	a := &api{mux: http.NewServeMux(), Options: o}
-	open(a, "POST "+southbound.JoinPath, func(ctx context.Context, _ http.Header, r *http.Request, q southbound.JoinRequest) (southbound.JoinResponse, error) {
-		return s.Join(ctx, q)
+	a.handle("POST "+southbound.JoinPath, reflect.TypeFor[southbound.JoinRequest](), reflect.TypeFor[southbound.JoinResponse](), true, func(w http.ResponseWriter, r *http.Request) {
+		answerTo(a, w, r, s.Join)
 	})
 	route(a, "POST "+southbound.RenewPath, func(c call, q southbound.RenewRequest) (southbound.RenewResponse, error) {
 		return s.Renew(c, c.by, q)
@@ -322,21 +322,25 @@ func withReservation[A any](c call, do func(context.Context, WhoAmI, dssn.Reserv
 	return do(c, c.by, id)
 }
 
-// route registers a request that needs to know its caller.
+// route registers a request that needs to know its caller. Who asks comes first:
+// a stranger's body is not read.
 func route[Q, A any](a *api, pattern string, do func(call, Q) (A, error)) {
-	open(a, pattern, func(ctx context.Context, h http.Header, r *http.Request, q Q) (zero A, err error) {
+	a.handle(pattern, reflect.TypeFor[Q](), reflect.TypeFor[A](), false, func(w http.ResponseWriter, r *http.Request) {
 		by, err := a.caller(r)
 		if err != nil {
-			return zero, err
+			a.fail(w, r, err)
+			return
 		}
-		cond, err := condition(r, by, q)
-		if err != nil {
-			return zero, err
-		}
-		if cond != nil {
-			ctx = WithCondition(ctx, cond)
-		}
-		return do(call{ctx, by, r, h}, q)
+		answerTo(a, w, r, func(ctx context.Context, q Q) (zero A, err error) {
+			cond, err := condition(r, by, q)
+			if err != nil {
+				return zero, err
+			}
+			if cond != nil {
+				ctx = WithCondition(ctx, cond)
+			}
+			return do(call{ctx, by, r, w.Header()}, q)
+		})
 	})
 }
 
@@ -354,23 +358,21 @@ func (a *api) caller(r *http.Request) (WhoAmI, error) {
 	return by, nil
 }
 
-// open registers a request that anyone may make.
-func open[Q, A any](a *api, pattern string, do func(context.Context, http.Header, *http.Request, Q) (A, error)) {
-	a.handle(pattern, reflect.TypeFor[Q](), reflect.TypeFor[A](), pattern == "POST "+southbound.JoinPath, func(w http.ResponseWriter, r *http.Request) {
-		var q Q
-		if _, bodiless := any(q).(none); !bodiless {
-			if err := readBody(w, r, &q); err != nil {
-				a.fail(w, r, err)
-				return
-			}
-		}
-		answer, err := do(r.Context(), w.Header(), r, q)
-		if err != nil {
+// answerTo reads a request's body, if it has one, and answers with what comes of it.
+func answerTo[Q, A any](a *api, w http.ResponseWriter, r *http.Request, do func(context.Context, Q) (A, error)) {
+	var q Q
+	if _, bodiless := any(q).(none); !bodiless {
+		if err := readBody(w, r, &q); err != nil {
 			a.fail(w, r, err)
 			return
 		}
-		writeAnswer(w, r, answer)
-	})
+	}
+	answer, err := do(r.Context(), q)
+	if err != nil {
+		a.fail(w, r, err)
+		return
+	}
+	writeAnswer(w, r, answer)
 }
 
 // handle registers a route and what the document says of it. Every route is
