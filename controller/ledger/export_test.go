@@ -234,3 +234,47 @@ func TestExportsHaveTheFieldsThatTheirFormatsDemand(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Whatever a bill file says, verifying it ends, and what is accepted comes out
+// the same from its records.
+func FuzzVerifyFile(f *testing.F) {
+	b := func() northbound.BillFile {
+		from := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+		text, _ := ledger.Example("national")
+		tariff, err := ledger.Read(text)
+		if err != nil {
+			f.Fatal(err)
+		}
+		to := from.AddDate(0, 0, 3)
+		zone, err := ledger.Offsets(tariff.Zone, from, to)
+		if err != nil {
+			f.Fatal(err)
+		}
+		r := contract(dssn.Gbps, from, from.Add(time.Hour))
+		r.Period = northbound.PeriodRecord{Kind: "period", Institution: "south", From: from, To: to}
+		bill, err := ledger.Bill(tariff, zone, from, to, r)
+		if err != nil {
+			f.Fatal(err)
+		}
+		return northbound.BillFile{Format: northbound.BillFileFormat, Bill: bill, Tariff: text, Records: r}
+	}()
+	text, err := json.Marshal(b)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(text)
+	f.Add([]byte(`{"format":"dssn-bill/1","tariff":{"version":"v","currency":"CNY","prices":{"flat":"1"}}}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if len(text) > 1<<14 {
+			return
+		}
+		file, err := ledger.ReadFile(text)
+		if err != nil {
+			return
+		}
+		hash, err := ledger.VerifyFile(file)
+		if err == nil && hash != ledger.BillHash(file.Bill) {
+			t.Errorf("the hash is %s", hash)
+		}
+	})
+}

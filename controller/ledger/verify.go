@@ -79,6 +79,9 @@ func VerifyFile(f *northbound.BillFile) (hash string, err error) {
 	if p := f.Records.Period; !p.From.Equal(b.From) || !p.To.Equal(b.To) || p.Institution != b.Institution {
 		return "", fmt.Errorf("the bill is of %.40s from %s to %s, its records of another institution or period: ask for the bill again", b.Institution, b.From.Format(time.RFC3339), b.To.Format(time.RFC3339))
 	}
+	if err := bounded(f); err != nil {
+		return "", err
+	}
 	if err := once(f.Records); err != nil {
 		return "", err
 	}
@@ -100,6 +103,32 @@ func VerifyFile(f *northbound.BillFile) (hash string, err error) {
 		return "", fmt.Errorf("the bill's total is %s, but its records come to %s: dispute it", b.Total, again.Total)
 	}
 	return BillHash(b), nil
+}
+
+// bounded refuses times that no bill has, so that a file from elsewhere cannot make
+// rating long: it looks at every time band between them.
+func bounded(f *northbound.BillFile) error {
+	const longest = 10 * 366 * 24 * time.Hour
+	b := &f.Bill
+	if b.To.Before(b.From) || b.To.Sub(b.From) > longest || b.From.Year() < 1970 || b.To.Year() > 9999 {
+		return fmt.Errorf("the bill's period from %s to %s is none: ask for the bill again", b.From.Format(time.RFC3339), b.To.Format(time.RFC3339))
+	}
+	begin := b.From.Add(-longest)
+	within := func(from, to time.Time) bool { return !from.Before(begin) && !to.After(b.To) }
+	for i := range f.Records.Contracts {
+		r := &f.Records.Contracts[i]
+		ok := within(r.Activated, r.Activated)
+		for _, s := range r.Segments {
+			ok = ok && within(s.From, s.To)
+		}
+		for _, v := range r.Intervals {
+			ok = ok && within(v.From, v.To)
+		}
+		if !ok {
+			return fmt.Errorf("the contract %s has times outside of the bill's: dispute it", r.Reservation)
+		}
+	}
+	return nil
 }
 
 // once refuses records that are there twice: each is billed once.
