@@ -21,6 +21,8 @@
 //	usage.go      counters and deliveries of both ends, usage records, receipts
 //	due.go        what ends by itself
 //	tally.go      what is looked up instead of walked over
+//	metering.go   intervals of what was metered; dispute.go where the ends disagree
+//	billing.go    drafts and issued bills; statement.go what both ends have signed
 //	query.go      questions, which change nothing
 //
 // A Core belongs to one goroutine at a time, queries included: they fill caches
