@@ -119,6 +119,7 @@ func (x *step) refit(r, n *Reservation) (p paths.Path, err error) {
 		cl = &claim{ingress: r.Ingress, egress: r.Egress, skip: r.ID, fixed: boostPieces(n), start: max(windowStart(n), x.now.Unix()), end: windowEnd(n)}
 		p, delay, err = x.admit(cl, n.Committed, n, words)
 	case cl.start < cl.end:
+		words.more = true
 		p, delay, err = x.admit(cl, n.Committed, n, words)
 	case envelope(n) != envelope(r) && n.DelayBound > 0:
 		links, ok := x.linksOf(x.s.Pairs[pairKey(r.Ingress, r.Egress)].Path)
@@ -138,6 +139,7 @@ type wording struct {
 	what        string
 	had         dssn.Bandwidth // committed besides, which an offer includes
 	from, until time.Time
+	more        bool // it is only about a later end
 }
 
 func (w wording) window() (text string) {
@@ -181,6 +183,9 @@ func (c *Core) admit(cl *claim, want dssn.Bandwidth, next *Reservation, w wordin
 	if bottleneck == "" {
 		return nil, 0, refuse(Conflict, "no path leads from %s to %s at present: see `dssn status` for the links that are down", cl.ingress, cl.egress)
 	}
+	if w.more {
+		return nil, 0, c.noMore(p, cl, want, path, bottleneck, w)
+	}
 	r := &Refusal{Kind: Capacity, Bottleneck: bottleneck, Start: c.laterStart(p, cl, want, path)}
 	r.Detail = fmt.Sprintf("%s from %s to %s cannot be carried%s: the bottleneck ", w.what, cl.ingress, cl.egress, w.window())
 	if room == 0 {
@@ -193,4 +198,27 @@ func (c *Core) admit(cl *claim, want dssn.Bandwidth, next *Reservation, w wordin
 		r.Detail += fmt.Sprintf("; all of it would be admitted with --start %s", r.Start.Format(time.RFC3339))
 	}
 	return nil, 0, r
+}
+
+// noMore refuses a later end, and says up to when there is room.
+func (c *Core) noMore(p *promises, cl *claim, want dssn.Bandwidth, path paths.Path, bottleneck string, w wording) error {
+	end := time.Unix(cl.start, 0).UTC()
+	for _, at := range p.cal.Changes(path, end, time.Unix(cl.end, 0)) {
+		until := *cl
+		if until.end = at.Unix(); until.end <= cl.start {
+			continue
+		}
+		if _, ok := c.route(p, &until, want); !ok {
+			break
+		}
+		end = at
+	}
+	r := &Refusal{Kind: Capacity, Bottleneck: bottleneck, Finish: end,
+		Detail: fmt.Sprintf("%s from %s to %s cannot be carried after %s: %s is promised to others then", w.what, cl.ingress, cl.egress, end.Format(time.RFC3339), bottleneck)}
+	if end.Unix() > cl.start {
+		r.Detail += fmt.Sprintf("; ask for --until %s at most", end.Format(time.RFC3339))
+	} else {
+		r.Detail += "; it keeps the end that it has: ask for a lesser rate, or reserve again for later"
+	}
+	return r
 }

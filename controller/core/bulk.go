@@ -116,7 +116,7 @@ func (c *Core) bulkRefusal(r *Reservation, left dssn.ByteCount, why *calendar.Re
 	case why == nil:
 		return refuse(Conflict, "no path leads from %s to %s at present: see `dssn status` for the links that are down", r.Ingress, r.Egress)
 	case why.BestFinish.IsZero():
-		return refuse(Capacity, "%s cannot be moved from %s to %s by %s, nor long after: its way is promised to others; ask for a lesser --volume or another time", left, r.Ingress, r.Egress, deadline)
+		return refuse(Capacity, "%s cannot be moved from %s to %s by %s, nor in fifty times the time until then; ask for a lesser --volume, a higher --ceiling or a much later --until", left, r.Ingress, r.Egress, deadline)
 	}
 	finish := why.BestFinish.Format(time.RFC3339)
 	return &Refusal{Kind: Capacity, Finish: why.BestFinish, Detail: fmt.Sprintf("%s cannot be moved from %s to %s by %s: the earliest that it can be done is %s, so ask for --until %s or later, or for a lesser --volume", left, r.Ingress, r.Egress, deadline, finish, finish)}

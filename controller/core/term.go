@@ -93,6 +93,7 @@ func (x *step) ripen(r *Reservation) {
 	}
 	if r.State == northbound.StateReserved && !r.Start.After(x.now) {
 		x.begin(r, r.Start)
+		x.regrant = true // its data comes from its holder from now on
 		x.event("window-opened", r.Egress, r.ID, "the window of the reservation for %s has begun: %s committed", r.Data, committedAt(r, x.now))
 	}
 	if !live(r) {
@@ -116,7 +117,7 @@ func (x *step) begin(r *Reservation, at time.Time) {
 	if r.Volume == 0 {
 		x.nextSegment(r, at)
 	}
-	x.replan, x.regrant = true, true
+	x.replan = true
 	x.touch(r)
 }
 
