@@ -167,7 +167,11 @@ func (x *step) takePath(ingress, egress string, p paths.Path) {
 		if pair.Path != nil {
 			x.event("path-changed", ingress, 0, "from %s to %s by %v instead of %v, to carry what was reserved", ingress, egress, names, pair.Path)
 		}
+		x.leave(key, pair, p)
 		pair.Path = names
+		if x.promised != nil {
+			x.bookLeaving(x.promised, key)
+		}
 		x.rerouted(pair)
 		x.unbook(key)
 		x.move(key)
@@ -275,10 +279,10 @@ func (x *step) modify(in *Modify) (*northbound.Reservation, error) {
 	}
 	n.Revision++
 	n.Segments = slices.Clone(r.Segments)
-	*r = n
 	if p != nil {
 		x.takePath(r.Ingress, r.Egress, p)
 	}
+	*r = n
 	if n.Committed != old.Committed && live(r) && r.Volume == 0 {
 		x.nextSegment(r, x.now)
 		x.resized(r, old.Committed, r.Committed)

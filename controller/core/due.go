@@ -23,6 +23,7 @@ const (
 	dueGrant dueKind = iota
 	dueReservation
 	dueTransfer
+	dueLeave // a path is left
 	dueInterval
 	dueSession
 	dueNotice
@@ -93,6 +94,10 @@ func (c *Core) endOf(d dueItem) time.Time {
 	case dueWindow:
 		if g := c.s.Grants[d.id]; g != nil && g.Ended.IsZero() && !g.Edge.IsZero() {
 			return g.Edge
+		}
+	case dueLeave:
+		if pair := c.s.Pairs[d.id]; pair != nil && pair.Leaving != nil {
+			return pair.Leaving.Until
 		}
 	case dueTransfer:
 		if t := c.s.Transfers[d.id]; t != nil && t.State == northbound.TransferRunning && t.HolderDone && !t.ReceiverDone && t.ReceiverBytes == 0 {
@@ -180,6 +185,8 @@ func (x *step) end(d dueItem) {
 		if g := x.s.Grants[d.id]; g.Ended.IsZero() {
 			x.turn(g)
 		}
+	case dueLeave:
+		x.left(d.id)
 	case dueTransfer:
 		x.s.Transfers[d.id].State = northbound.TransferOneSided
 		x.over(x.s.Transfers[d.id])
@@ -209,6 +216,9 @@ func (c *Core) wakeAll() {
 	}
 	for id := range c.s.Transfers {
 		c.wake(dueTransfer, id, 0)
+	}
+	for key := range c.s.Pairs {
+		c.wake(dueLeave, key, 0)
 	}
 	c.wake(dueInterval, "", 0)
 	for id := range c.s.Sessions {

@@ -25,6 +25,8 @@ type promises struct {
 	graph *topology.Graph
 	as    map[dssn.ReservationID]promised
 	of    map[string]map[dssn.ReservationID]bool // by pair
+	// leaving are the old paths of pairs that are booked too.
+	leaving map[string]*Leaving
 }
 
 // promised is what a reservation's booking was made from.
@@ -34,8 +36,15 @@ type promised struct {
 	path     []string
 }
 
-func newPromises(g *topology.Graph) *promises {
-	return &promises{calendar.New(g), g, map[dssn.ReservationID]promised{}, map[string]map[dssn.ReservationID]bool{}}
+// newPromises is a calendar of nothing but the paths that are being left.
+func (c *Core) newPromises() *promises {
+	p := &promises{calendar.New(c.graph), c.graph, map[dssn.ReservationID]promised{}, map[string]map[dssn.ReservationID]bool{}, map[string]*Leaving{}}
+	for key, pair := range c.s.Pairs {
+		if pair.Leaving != nil {
+			c.bookLeaving(p, key)
+		}
+	}
+	return p
 }
 
 // far is the end of what has none, in Unix seconds.
@@ -88,7 +97,7 @@ func (c *Core) syncPromises() *promises {
 	p := c.promised
 	switch {
 	case p == nil || !sameLinks(p.graph, c.graph):
-		p = newPromises(c.graph)
+		p = c.newPromises()
 		c.promised = p
 		for _, id := range c.tally.open {
 			c.book(p, c.s.Reservations[id])
@@ -99,6 +108,11 @@ func (c *Core) syncPromises() *promises {
 			panic("the same links are not the same: " + err.Error()) // just compared
 		}
 		p.graph = c.graph
+	}
+	for key, l := range p.leaving {
+		if pair := c.s.Pairs[key]; pair == nil || pair.Leaving != l {
+			c.bookLeaving(p, key)
+		}
 	}
 	for id := range c.unbooked {
 		r := c.s.Reservations[id]
@@ -200,7 +214,9 @@ func (c *Core) without(p *promises, key string, f func()) {
 	for _, id := range lifted {
 		p.cancel(id)
 	}
+	p.cal.Remove(leavingID(key)) // its own old path stands in nobody's way but others'
 	f()
+	c.bookLeaving(p, key)
 	for _, id := range lifted {
 		c.book(p, c.s.Reservations[id])
 	}

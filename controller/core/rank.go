@@ -48,7 +48,7 @@ func (x *step) pack() {
 		return 0 // neither has a contract
 	})
 	was := x.syncPromises()
-	p := newPromises(x.graph)
+	p := x.newPromises()
 	x.promised = p
 	for _, key := range keys {
 		for id := range was.of[key] {

@@ -36,9 +36,6 @@ func (x *step) resized(r *Reservation, from, to dssn.Bandwidth) {
 	}
 	r.Resizes = append(slices.Clone(r.Resizes), z)
 	r.Measuring = true
-	if !later(r.Metered, r.Activated).Add(stillAfter).After(x.now) {
-		x.measured(r, true) // nothing flows: nothing can be lost
-	}
 }
 
 // measured writes what the meters say into the latest change of rate; the earlier

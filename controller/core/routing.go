@@ -209,7 +209,8 @@ func (x *step) ensurePair(p *promises, ingress, egress string, giveIn bool) bool
 		} else {
 			x.event("path-changed", ingress, 0, "from %s to %s by %s instead of %s", ingress, egress, strings.Join(names, " → "), strings.Join(pair.Path, " → "))
 		}
-		x.without(p, key, func() { pair.Path = names })
+		// A path that is left because it fails, or to those who rank above, is left at once.
+		x.without(p, key, func() { pair.Path, pair.Leaving = names, nil })
 		x.rerouted(pair)
 		x.moves = true
 		x.touchNode(ingress)

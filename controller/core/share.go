@@ -388,7 +388,19 @@ func (c *Core) divide(rs []*Reservation, ds []solve.PathDemand) ([]solve.Share, 
 			ds[i].Ceiling = got[i] // who gives way does not get it back as excess
 		}
 	}
-	shares, err := solve.MaxMin(capacity, ds)
+	// What was granted comes before what edges may still use of paths that they leave.
+	spared := slices.Clone(capacity)
+	c.spare(spared)
+	granted := make([]dssn.Bandwidth, len(capacity))
+	for i := range got {
+		for _, e := range links[i] {
+			granted[e] += got[i]
+		}
+	}
+	for e := range spared {
+		spared[e] = max(spared[e], granted[e])
+	}
+	shares, err := solve.MaxMin(spared, ds)
 	for i := range shares {
 		if s := &shares[i]; s.Rate < want[i] {
 			s.Short = want[i] - s.Rate

@@ -63,6 +63,7 @@ func (x *step) spread(rs []*Reservation, ds []solve.PathDemand, s []solve.Share)
 				free[li] -= min(s[i].Rate, free[li])
 			}
 		}
+		x.spare(free)
 		more, err := solve.MaxMin(free, extra)
 		if err != nil {
 			panic("the demands for second paths make no sense: " + err.Error()) // made from ones that do

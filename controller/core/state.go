@@ -166,6 +166,8 @@ type Pair struct {
 	Repairs [][]string `json:"repairs,omitempty"`
 	// Spread is true while the first repair is used beside Path (spread.go).
 	Spread bool `json:"spread,omitempty"`
+	// Leaving is the path that its edge may still be using.
+	Leaving *Leaving `json:"leaving,omitempty"`
 	// Fault says why the pair has not what it should; empty when all is well.
 	Fault string `json:"fault,omitempty"`
 }
