@@ -47,6 +47,13 @@ type Share struct {
 //
 // An error names the demand that makes no sense; then nothing was shared.
 func MaxMin(capacity []dssn.Bandwidth, demands []PathDemand) ([]Share, error) {
+	return maxMin(capacity, demands, (*water).fill)
+}
+
+// filling raises the rates of members together until each is stopped.
+type filling func(w *water, members []int, limit func(*PathDemand) (upper, weight float64))
+
+func maxMin(capacity []dssn.Bandwidth, demands []PathDemand, fill filling) ([]Share, error) {
 	for i, d := range demands {
 		if err := checkPathDemand(i, d, len(capacity)); err != nil {
 			return nil, err
@@ -67,11 +74,11 @@ func MaxMin(capacity []dssn.Bandwidth, demands []PathDemand) ([]Share, error) {
 	}
 	slices.Sort(orders)
 	for _, o := range orders {
-		w.fill(members[o], func(d *PathDemand) (float64, float64) { return float64(d.Committed), float64(d.Committed) })
+		fill(&w, members[o], func(d *PathDemand) (float64, float64) { return float64(d.Committed), float64(d.Committed) })
 	}
 	committedStop := slices.Clone(w.stop)
 	for _, o := range orders {
-		w.fill(members[o], func(d *PathDemand) (float64, float64) { return float64(d.Ceiling), d.Weight })
+		fill(&w, members[o], func(d *PathDemand) (float64, float64) { return float64(d.Ceiling), d.Weight })
 	}
 	shares := make([]Share, len(demands))
 	for i, d := range demands {
@@ -107,93 +114,6 @@ func checkPathDemand(i int, d PathDemand, links int) error {
 		}
 	}
 	return nil
-}
-
-// water is the state of the filling.
-type water struct {
-	demands []PathDemand
-	left    []float64 // capacity not given away, by link
-	rate    []float64 // by demand
-	stop    []int32   // what stopped it, -1: its limit
-}
-
-// fill raises the rates of the members together until each is stopped. limit
-// returns a demand's upper rate and its speed.
-func (w *water) fill(members []int, limit func(*PathDemand) (upper, weight float64)) {
-	type riser struct {
-		demand        int
-		upper, weight float64
-	}
-	active := make([]riser, 0, len(members))
-	onLink := map[int32][]riser{}
-	for _, i := range members {
-		d := &w.demands[i]
-		upper, weight := limit(d)
-		if upper <= w.rate[i] {
-			w.stop[i] = -1
-			continue
-		}
-		active = append(active, riser{i, upper, weight})
-		for _, e := range d.Links {
-			onLink[e] = append(onLink[e], riser{i, upper, weight})
-		}
-	}
-	stopped := map[int]bool{}
-	for len(active) > 0 {
-		// The next event is the lowest level at which a link fills or a demand is content.
-		level, full := math.Inf(1), int32(-1)
-		for _, r := range active {
-			level = min(level, r.upper/r.weight)
-		}
-		for e, rs := range onLink {
-			rs = slices.DeleteFunc(rs, func(r riser) bool { return stopped[r.demand] })
-			onLink[e] = rs
-			if len(rs) == 0 {
-				delete(onLink, e)
-				continue
-			}
-			// The level at which the risers on e have taken what is left there: those
-			// whose rate already lies above the level do not move yet.
-			slices.SortFunc(rs, func(a, b riser) int {
-				return compareFloat(w.rate[a.demand]/a.weight, w.rate[b.demand]/b.weight)
-			})
-			base, speed, at := 0.0, 0.0, math.Inf(1)
-			for k, r := range rs {
-				base += w.rate[r.demand]
-				speed += r.weight
-				at = (max(w.left[e], 0) + base) / speed
-				if k+1 < len(rs) && at <= w.rate[rs[k+1].demand]/rs[k+1].weight {
-					break
-				}
-			}
-			if at < level || at == level && full >= 0 && e < full {
-				level, full = at, e
-			}
-		}
-		rest := active[:0]
-		for _, r := range active {
-			grown := max(w.rate[r.demand], min(r.upper, r.weight*level))
-			for _, e := range w.demands[r.demand].Links {
-				w.left[e] -= grown - w.rate[r.demand]
-			}
-			w.rate[r.demand] = grown
-			switch {
-			case full < 0 && r.upper/r.weight <= level:
-				w.rate[r.demand] = r.upper
-				w.stop[r.demand] = -1
-				stopped[r.demand] = true
-			case full >= 0 && slices.Contains(w.demands[r.demand].Links, full):
-				w.stop[r.demand] = full
-				stopped[r.demand] = true
-			default:
-				rest = append(rest, r)
-			}
-		}
-		if full >= 0 {
-			w.left[full] = 0
-		}
-		active = rest
-	}
 }
 
 // trim takes single bits per second off links that rounding overfilled.
