@@ -37,7 +37,7 @@ const zoo = `<?xml version="1.0" encoding="utf-8"?><graphml xmlns="http://graphm
 <graph edgedefault="undirected"><data key="d1">Little</data>
 <node id="0"><data key="d29">52.5</data><data key="d32">13.4</data><data key="d33">Berlin &amp; all</data></node>
 <node id="1"><data key="d29">48.1</data><data key="d32">11.6</data><data key="d33">Munich</data></node><node id="2"/>
-<edge source="0" target="1"><data key="d36">10000000000.0</data></edge><edge source="1" target="0"/><edge source="1" target="1"/><edge source="1" target="2"/>
+<edge source="0" target="1"><data key="d36">10000000000.0</data></edge><edge source="1" target="0"/><edge source="1" target="2"/>
 </graph></graphml>`
 
 func TestGraphMLOfTheZooReads(t *testing.T) {
@@ -49,7 +49,7 @@ func TestGraphMLOfTheZooReads(t *testing.T) {
 		t.Fatalf("read %q with %d nodes and %d links, want Little with 3 and 4", g.Name, g.NumNodes(), g.NumLinks())
 	}
 	// Berlin to Munich is 505 km: times 1.3 at 200 km/ms that is 3.3 ms.
-	if l := g.Link(0); l.Capacity != 10_000_000_000 || l.LatencyMicros < 3200 || l.LatencyMicros > 3400 {
+	if l := g.Link(0); l.Capacity != 10_000_000_000+defaultCapacity || l.LatencyMicros < 3200 || l.LatencyMicros > 3400 {
 		t.Errorf("link 0 is %+v", l)
 	}
 	if l := g.Link(2); l.Capacity != defaultCapacity || l.LatencyMicros != minLatencyMicros || g.Node(2).Name != "2" || g.Node(0).Name != "Berlin & all" {
@@ -65,10 +65,18 @@ func TestGraphMLOfTheZooReads(t *testing.T) {
 		}
 	}
 	dot := string(g.AppendDOT(nil))
-	for _, want := range []string{`digraph "Little"`, `n0 -> n1 [label="10G"]`, `pos="13.4,52.5!"`} {
+	for _, want := range []string{`digraph "Little"`, `n0 -> n1 [label="110G"]`, `pos="13.4,52.5!"`} {
 		if !strings.Contains(dot, want) {
 			t.Errorf("the drawing lacks %s:\n%s", want, dot)
 		}
+	}
+}
+
+func TestGraphMLWithAnEdgeToItselfIsRefused(t *testing.T) {
+	text := strings.Replace(zoo, `<edge source="1" target="2"/>`, `<edge source="1" target="1"/>`, 1)
+	_, err := ReadAny([]byte(text))
+	if want := `edge 2 leads from node "Munich" to itself`; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %q", err, want)
 	}
 }
 

@@ -29,11 +29,12 @@ func ReadAny(text []byte) (*Graph, error) {
 
 // ReadGraphML reads a GraphML graph with the Topology Zoo's keys: label, Latitude
 // and Longitude on nodes, LinkSpeedRaw (bits per second) and, from our own writer,
-// LatencyMicros on edges. An undirected edge becomes two links. Parallel edges and
-// loops, which the Zoo has, are dropped. Where an edge has no speed it gets 100 Gbit/s; where it
+// LatencyMicros on edges. An undirected edge becomes two links; parallel edges, of
+// which a Graph has none, become one link with the capacity of all and the longest latency of
+// any; an edge from a node to itself is refused. Where an edge has no speed it gets 100 Gbit/s; where it
 // has no latency it gets that of the great circle times 1.3 at 200 km/ms, at least 20 µs.
 func ReadGraphML(text []byte) (*Graph, error) {
-	p := graphML{d: xml.NewDecoder(bytes.NewReader(text)), keys: map[string]string{}, index: map[string]int{}, seen: map[[2]int]bool{}}
+	p := graphML{d: xml.NewDecoder(bytes.NewReader(text)), keys: map[string]string{}, index: map[string]int{}, between: map[[2]int]int{}}
 	// The file's declared character set is taken as it comes; only ASCII matters to names of keys.
 	p.d.CharsetReader = func(_ string, r io.Reader) (io.Reader, error) { return r, nil }
 	for {
@@ -67,7 +68,8 @@ type graphML struct {
 	nodes    []Node
 	index    map[string]int
 	links    []Link
-	seen     map[[2]int]bool
+	edges    int
+	between  map[[2]int]int // link by its ends
 }
 
 func attribute(e xml.StartElement, name string) string {
@@ -153,7 +155,8 @@ func (p *graphML) node(e xml.StartElement) error {
 }
 
 func (p *graphML) edge(e xml.StartElement) error {
-	what := fmt.Sprintf("edge %d", len(p.links))
+	what := fmt.Sprintf("edge %d", p.edges)
+	p.edges++
 	data, err := p.data(what)
 	if err != nil {
 		return err
@@ -162,6 +165,9 @@ func (p *graphML) edge(e xml.StartElement) error {
 	dst, ok2 := p.index[attribute(e, "target")]
 	if !ok || !ok2 {
 		return fmt.Errorf("%s joins %q and %q, of which one is not a node", what, attribute(e, "source"), attribute(e, "target"))
+	}
+	if src == dst {
+		return fmt.Errorf("%s leads from node %q to itself: remove it, no traffic can use it", what, p.nodes[src].Name)
 	}
 	l := Link{Src: src, Dst: dst, Capacity: defaultCapacity, LatencyMicros: -1}
 	if s := data["LinkSpeedRaw"]; s != "" {
@@ -185,10 +191,17 @@ func (p *graphML) edge(e xml.StartElement) error {
 }
 
 func (p *graphML) add(l Link) {
-	if key := [2]int{l.Src, l.Dst}; l.Src != l.Dst && !p.seen[key] {
-		p.seen[key] = true
+	ends := [2]int{l.Src, l.Dst}
+	i, parallel := p.between[ends]
+	if !parallel {
+		p.between[ends] = len(p.links)
 		p.links = append(p.links, l)
+		return
 	}
+	if p.links[i].Capacity <= MaxCapacity { // beyond it Build refuses the link, whatever more there is
+		p.links[i].Capacity += l.Capacity
+	}
+	p.links[i].LatencyMicros = max(p.links[i].LatencyMicros, l.LatencyMicros)
 }
 
 // greatCircle is the latency of a fibre between two places.
