@@ -110,10 +110,14 @@ func (c *chains) fill(t *priceTree, l *tolls, ch *chain, from, to int32) {
 	if ch.b >= 0 {
 		db, pb = t.dist[c.junction[ch.b]], t.price[c.junction[ch.b]]
 	}
+	// An end that was reached through the chain serves none of it, even where prices
+	// are so far apart that the way back is lost to rounding.
+	throughA := ch.lastB >= 0 && t.via[ja] == ch.lastB
+	throughB := ch.b >= 0 && ch.lastA >= 0 && t.via[c.junction[ch.b]] == ch.lastA
 	j := from
-	for ; j < to; j++ {
+	for ; j < to && !throughA; j++ {
 		x := da + l.fore[j]
-		if !(x <= db+l.aft[j]) || math.IsInf(x, 1) {
+		if !(x <= db+l.aft[j] || throughB) || math.IsInf(x, 1) {
 			break
 		}
 		v := c.inner[j]

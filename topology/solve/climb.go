@@ -38,6 +38,8 @@ type climb struct {
 	face  []float64 // by demand: its least price by past, which its paths must have
 	off   int       // paths that the last pricing refused because they are not on the face
 
+	hint []float64 // by link, where not nil: at which level it is likely to fill, +Inf: at none
+
 	master levelMaster
 	window float64   // columns dearer than this above the class's cheapest stay out of the master
 	wide   float64   // factor on window, for as long as a level takes

@@ -34,16 +34,14 @@ func solveFair(in *Instance, n *net, o Options) (*Allocation, error) {
 	all := stages(&in.Demands, o.ByClass)
 	for _, s := range all {
 		c.enter(s)
-		var poured []dealt
-		if in.Demands.Len() > manyDemands && s == (Stage{}) {
+		var even *evenAnswer
+		if s == (Stage{}) {
 			// Levels take their time here: first an answer, and better paths to begin with.
-			p := newPourer(c, nil)
-			p.spread()
-			poured = p.flows()
+			even = c.evenly()
 		}
 		if !c.climbStage(a, s) {
-			if poured != nil && len(a.Levels) == 0 {
-				c.best = poured
+			if even != nil && len(a.Levels) == 0 {
+				c.best = even.flows
 			} else {
 				c.shareRest()
 			}

@@ -291,14 +291,27 @@ func (c *climb) tighten(part float64) (added int) {
 	return added
 }
 
+// With a hint, rows are the links that are likely to fill below this multiple of the level, and
+// those that are as good as full.
+const (
+	hintSpan = 2.5
+	hintLoad = 0.999
+)
+
 // resetRows makes rows of exactly the spent links, those half full, and those that would be
-// full were the level to rise as far as one master may raise it.
+// full were the level to rise as far as one master may raise it; with a hint, of those it names.
 func (c *climb) resetRows() {
 	c.loadOf(c.best)
 	now := slices.Clone(c.load)
 	c.loadAt(riseMost * c.level)
 	var rows []int32
 	for l, x := range c.load {
+		if c.hint != nil {
+			if c.spent[l] || c.hint[l] < hintSpan*c.level || now[l] > hintLoad*c.n.capacity[l] {
+				rows = append(rows, int32(l))
+			}
+			continue
+		}
 		if c.spent[l] || now[l] > rowLoad*c.n.capacity[l] || x > c.n.capacity[l] {
 			rows = append(rows, int32(l))
 		}

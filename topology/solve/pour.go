@@ -1,7 +1,6 @@
-// Pouring: max-min shares over one path each, for all demands at once, and better
-// paths from what the pouring shows.
+// Pouring: max-min shares over one path each, for all demands at once.
 //
-// This is what there is where no level has been proved yet, or where time is up. All demands
+// This is how what is left is shared where time is up before the last level. All demands
 // rise together; a link that fills stops everybody who crosses it, a demand at its
 // wish stops by itself. Links wait in a heap by the level at which they will fill,
 // which only ever gets later, so that an entry is looked at again when it comes up.
@@ -163,91 +162,4 @@ func (p *pourer) flows() []dealt {
 		}
 	}
 	return out
-}
-
-// score is the sum of the logarithms of what part of its wish everybody gets: the
-// fairer, the greater.
-func (p *pourer) score() (sum float64) {
-	for _, d := range p.byMost {
-		sum += math.Log(math.Max(p.c.speed[d]*p.at[d]/p.most[d], 1e-9))
-	}
-	return sum
-}
-
-// Shape of spread, found by trial on Kdl.
-const (
-	spreadRounds = 30
-	steepness    = 2  // a link that fills at half the level is 2⁵ times as dear
-	movers       = 16 // one in so many moves in a round, or all would go the same way
-)
-
-// spread looks for better paths: links are priced the higher the earlier they fill,
-// and who finds a path that lets it rise higher, or is content and finds a much
-// cheaper one, takes it. It leaves everybody with the path of the best round.
-func (p *pourer) spread() {
-	c := p.c
-	best, path := math.Inf(-1), p.path
-	price := make([]float64, c.n.links)
-	for round := range spreadRounds {
-		p.pour()
-		if s := p.score(); s > best {
-			best, path = s, slices.Clone(p.path)
-		}
-		if round == spreadRounds-1 || c.o.Stop != nil && c.o.Stop() {
-			break
-		}
-		first := math.Inf(1)
-		for _, at := range p.full {
-			first = math.Min(first, at)
-		}
-		for l, at := range p.full {
-			price[l] = math.Pow(first/at, steepness)
-		}
-		p.move(price, round)
-	}
-	for d, at := range path {
-		if c.store.head[d] = at; at >= 0 {
-			c.store.prev[at] = -1
-		}
-	}
-	p.path = path
-	p.pour()
-}
-
-// move gives some of the demands the paths that are cheapest at these prices.
-func (p *pourer) move(price []float64, round int) {
-	c := p.c
-	cost := func(path []int32) (sum, full float64) {
-		full = math.Inf(1)
-		for _, l := range path {
-			sum += price[l]
-			full = math.Min(full, p.full[l])
-		}
-		return sum, full
-	}
-	fresh := make([][]int32, len(p.path))
-	c.cheapest(price, true, func(_ int, d int32, y float64, walk func() []int32) {
-		if walk == nil || p.path[d] < 0 || (int(d)*7+round)%movers != 0 {
-			return
-		}
-		now, _ := cost(c.store.path(p.path[d]))
-		if !(y < 0.8*now) {
-			return
-		}
-		path := walk()
-		_, full := cost(path)
-		if hungry := c.speed[d]*p.at[d] < p.most[d]*(1-1e-9); hungry && full > 1.02*p.at[d] || !hungry && y < 0.5*now {
-			fresh[d] = slices.Clone(path)
-		}
-	})
-	for d, path := range fresh {
-		if path == nil {
-			continue
-		}
-		at := c.store.find(int32(d), path)
-		if at < 0 {
-			at = c.store.add(int32(d), path)
-		}
-		p.path[d] = at
-	}
 }

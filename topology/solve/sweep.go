@@ -65,6 +65,7 @@ type sweep struct {
 	landed    []proposal // those of the present source that made a holding larger
 	moves     int        // so far
 	few       []proposal
+	even      *evenness // where not nil, refusal has no fixed price: see even.go
 	sums      []float64 // by source
 }
 
@@ -164,11 +165,19 @@ func (s *sweep) settle() {
 
 // note is called after every batch: it finds the level anew, and adds the prices to their mean.
 func (s *sweep) note() {
+	s.means++
+	if s.even != nil {
+		for e, c := range s.n.capacity {
+			if c > 0 {
+				s.mean[e] += s.levelAt(int32(e), s.load[e])
+			}
+		}
+		return
+	}
 	s.level()
 	for e, x := range s.price {
 		s.mean[e] += x
 	}
-	s.means++
 }
 
 // inTurn makes the proposals of the batch that begins at source from, while
@@ -198,7 +207,7 @@ func (s *sweep) inTurn(from, b int, meanwhile func()) {
 func (s *sweep) propose(sc *scout, p *snapshot, k int, out []proposal) []proposal {
 	g, w := &s.groves[k], s.w
 	limit := math.Inf(1)
-	if s.refuse {
+	if s.refuse && s.even == nil {
 		limit = 1 + hair
 	}
 	if from, to := w.from[k], w.from[k+1]; len(g.parent) > 2*g.live+64 && g.live > 0 {
@@ -247,6 +256,10 @@ func (s *sweep) proposeKnown(g *grove, k int, out []proposal) []proposal {
 				}
 			}
 		}
+		if s.even != nil {
+			out = s.proposeEven(s.at, g, d, best, to, int32(len(s.at)), nil, out)
+			continue
+		}
 		if s.refuse && best > 1 {
 			best, to = 1, -1
 		}
@@ -268,6 +281,9 @@ const unsprouted = -2
 // proposeFor proposes for demand d, whose cheapest path costs best and ends in twig to.
 // Twigs from known on have no price yet.
 func (s *sweep) proposeFor(sc *scout, g *grove, d int32, best float64, to, known int32, out []proposal) []proposal {
+	if s.even != nil {
+		return s.proposeEven(sc.at, g, d, best, to, known, func() int32 { return s.twig(sc, g, s.w.dst[d]) }, out)
+	}
 	if s.refuse && best > 1 {
 		best, to = 1, -1
 	}
@@ -322,6 +338,12 @@ func (s *sweep) decide(g *grove, list []proposal) {
 			if p.to >= 0 {
 				to = s.at[p.to]
 			}
+			if s.even != nil {
+				if p.from >= 0 && p.to >= 0 && !s.even.worthMoving(from, to) {
+					continue
+				}
+				from, to = 1, 0
+			}
 			if from-to <= s.tol && (s.refuse || p.from >= 0) {
 				continue
 			}
@@ -339,6 +361,9 @@ func (s *sweep) decide(g *grove, list []proposal) {
 // move carries out a proposal as far as it gains at the present prices, and reports
 // whether it does.
 func (s *sweep) move(g *grove, p proposal) bool {
+	if s.even != nil {
+		return s.moveEven(g, p)
+	}
 	d := p.demand
 	amount, gain, slope := s.short[d], 1.0, 0.0
 	if !s.refuse {
@@ -386,6 +411,13 @@ func (s *sweep) move(g *grove, p proposal) bool {
 	if gain < slope*amount {
 		amount = gain / slope
 	}
+	s.carry(g, p, amount)
+	return true
+}
+
+// carry carries out a proposal for an amount; lose and win are the links that lose it and win it.
+func (s *sweep) carry(g *grove, p proposal, amount float64) {
+	d := p.demand
 	s.moves++
 	for _, e := range s.lose {
 		s.add(e, -amount)
@@ -408,7 +440,6 @@ func (s *sweep) move(g *grove, p proposal) bool {
 		g.hold(&s.head[d], p.to, amount)
 		s.landed = append(s.landed, p)
 	}
-	return true
 }
 
 // pathsMost is how many paths a demand may have at once.
@@ -438,6 +469,10 @@ func (s *sweep) fold(g *grove, d, to int32) {
 
 func (s *sweep) add(e int32, x float64) {
 	s.load[e] += x
+	if s.even != nil {
+		s.price[e] = s.even.priceOf(s.levelAt(e, s.load[e]))
+		return
+	}
 	s.price[e] = math.Max(0, s.off[e]+s.inv[e]*s.load[e])
 }
 
