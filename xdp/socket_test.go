@@ -359,3 +359,39 @@ func TestAMissingCapabilityIsNamed(t *testing.T) {
 }
 
 func second[T any](_ T, err error) error { return err }
+
+func TestTooLittleLockedMemoryIsNamed(t *testing.T) {
+	need.Root(t)
+	a, b := xdptest.NewNetns(t).Quiet(t), xdptest.NewNetns(t).Quiet(t)
+	xdptest.Veth(t, a, "a0", b, "b0")
+	index := a.Ifindex(t, "a0")
+	pool := newPool(t, xdp.UMEMOptions{Frames: 256})
+	a.Do(t, func() error {
+		// This thread may do all but lock memory above the limit, which is next to none.
+		var all unix.Rlimit
+		if err := unix.Getrlimit(unix.RLIMIT_MEMLOCK, &all); err != nil {
+			return err
+		}
+		if err := unix.Prlimit(0, unix.RLIMIT_MEMLOCK, &unix.Rlimit{Cur: 4096, Max: all.Max}, nil); err != nil {
+			return err
+		}
+		defer unix.Prlimit(0, unix.RLIMIT_MEMLOCK, &all, nil)
+		header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+		var has [2]unix.CapUserData
+		if err := unix.Capget(&header, &has[0]); err != nil {
+			return err
+		}
+		has[0].Effective &^= 1 << unix.CAP_IPC_LOCK
+		if err := unix.Capset(&header, &has[0]); err != nil {
+			return err
+		}
+		s, err := xdp.Open(pool, xdp.SocketOptions{Ifindex: index})
+		if err == nil {
+			return errors.Join(errors.New("a socket was opened with 4096 bytes of locked memory"), s.Close())
+		}
+		if !strings.Contains(err.Error(), "too little memory may be locked: raise it with `ulimit -l unlimited`") {
+			t.Errorf("said %v", err)
+		}
+		return nil
+	})
+}

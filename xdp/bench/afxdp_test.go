@@ -167,6 +167,7 @@ func contest(b *testing.B, mode string, size int, xsk, testpmd string) {
 	loop := "DSSN_BENCH_LOOP=" + strings.Join(append([]string{mode}, devices(0)...), " ")
 	g, stop := p.start(b, f, 0, "Go", mode, devices(0), "env", loop, os.Args[0])
 	defer stop()
+	g.goal = "≥ 97 % of C, ≥ 100 % of DPDK"
 	c, stop := p.start(b, f, 1, "C", mode, devices(1), "taskset", pinned(xsk, append([]string{mode}, devices(1)...)...)...)
 	defer stop()
 	// testpmd wants a main core of its own, which only prints.

@@ -94,6 +94,7 @@ type contender struct {
 	ifindex int // of the generator's end of its link
 	count   func() uint64
 	cpu     func() time.Duration
+	goal    string // what is asked of the row; may be empty
 	// resume and pause, if not nil, are for one that polls also when nothing comes.
 	resume, pause func()
 }
@@ -149,7 +150,7 @@ func (f *flood) contest(b *testing.B, n *xdptest.Netns, title string, cs []conte
 			all[c.name] = append(all[c.name], f.measure(b, n, c))
 		}
 	}
-	fmt.Printf("\n%s: %d turns of %v each\n\n| | Mpps by the clock, best turn | Mpps by a second of CPU, median (quartiles) | ratio by CPU, median (quartiles) | turns fed |\n|---|---|---|---|---|\n", title, cycles, turn)
+	fmt.Printf("\n%s: %d turns of %v each\n\n| | Mpps by the clock, best turn | Mpps by a second of CPU, median (quartiles) | ratio by CPU, median (quartiles) | goal | turns fed |\n|---|---|---|---|---|---|\n", title, cycles, turn)
 	for _, c := range cs {
 		best, fed := 0.0, 0
 		var cpu []float64
@@ -170,7 +171,7 @@ func (f *flood) contest(b *testing.B, n *xdptest.Netns, title string, cs []conte
 			}
 			ratios = append(ratios, fmt.Sprintf("%.1f %% (%.0f–%.0f) of %s", quantile(r, 50), quantile(r, 25), quantile(r, 75), to))
 		}
-		fmt.Printf("| %s | %.3f | %.3f (%.2f–%.2f) | %s | %d |\n", c.name, best, quantile(cpu, 50), quantile(cpu, 25), quantile(cpu, 75), strings.Join(ratios, ", "), fed)
+		fmt.Printf("| %s | %.3f | %.3f (%.2f–%.2f) | %s | %s | %d |\n", c.name, best, quantile(cpu, 50), quantile(cpu, 25), quantile(cpu, 75), strings.Join(ratios, ", "), c.goal, fed)
 	}
 }
 
