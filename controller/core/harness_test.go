@@ -284,6 +284,9 @@ func (s *script) do(line string) (string, error) {
 		return ""
 	}
 	s.n++
+	if answer, err, ok := s.qod(w); ok {
+		return answer, err
+	}
 	switch w[0] {
 	case "configure":
 		_, err := s.step(core.Input{Configure: &core.Configure{Topology: square, Block: dssn.LabBlock, Operator: netip.MustParsePrefix("3fff:d55::/32"), Secret: seed("secret")}})

@@ -278,7 +278,6 @@ func (x *step) deleteSession(in *DeleteSession) error {
 		r := x.s.Reservations[s.Reservation]
 		r.Session = "" // its end is no news
 		x.terminate(r, "its session was deleted by "+who(in.By))
-		x.decided("release", who(in.By), x.view(r))
 	}
 	x.event("session", s.Device, s.Reservation, "%s deleted the session %s", who(in.By), in.ID)
 	delete(x.s.Sessions, in.ID)
