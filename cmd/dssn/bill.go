@@ -227,75 +227,84 @@ tariff that the bill cites, and has to come to the same cent; the bill's hash ha
 be a leaf of the evidence log. With --log, a copy that dssn evidence fetch made,
 every record that the bill cites is looked for in the log as well.`,
 		Args: exactly("FILE"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			text, err := os.ReadFile(args[0])
-			if err != nil {
-				return usagef("the bill %s cannot be read: %v; name a file that `dssn bill get` wrote", args[0], err)
-			}
-			f, err := ledger.ReadFile(text)
-			if err != nil {
-				return err
-			}
-			hash, err := ledger.VerifyFile(f)
-			if err != nil {
-				return err
-			}
-			policy := t.policy(cmd)
-			if t.broken != nil {
-				return t.broken
-			}
-			v, err := evidence.VerifyReceipt(f.Evidence, policy)
-			if err != nil {
-				return fmt.Errorf("the bill comes out the same, but its place in the evidence log is not proved: %w", err)
-			}
-			var leaf northbound.IssuedBill
-			if json.Unmarshal(v.Body, &leaf) != nil || leaf.Kind != "bill" || leaf.Number != f.Bill.Number || leaf.Hash != hash {
-				return fmt.Errorf("leaf %d of the evidence log is not this bill: it was changed after it was issued; dispute it", v.Index)
-			}
-			out := struct {
-				Number   string   `json:"number"`
-				Total    string   `json:"total"`
-				Currency string   `json:"currency"`
-				Lines    int      `json:"lines"`
-				Records  int      `json:"records"`
-				Leaf     int64    `json:"leaf"`
-				Log      string   `json:"log"`
-				Cosigned []string `json:"cosigned,omitempty"`
-				Trust    string   `json:"trust"`
-				InLog    int      `json:"records_in_log,omitempty"`
-			}{f.Bill.Number, f.Bill.Total, f.Bill.Currency, len(f.Bill.Lines), len(f.Records.Transfers) + len(f.Records.Contracts), v.Index, v.Log, v.Cosigned, t.says, 0}
-			if dir != "" {
-				if out.InLog, err = recordsInLog(dir, policy, f); err != nil {
-					return err
-				}
-			}
-			return emit(cmd, out, func(w io.Writer) error {
-				fmt.Fprintf(w, "the bill is good: %d lines rated again from %d records come to %s %s\n", out.Lines, out.Records, out.Total, out.Currency)
-				return table(w, func(row func(string, ...any)) {
-					row("  evidence\tleaf %d in the log %s", out.Leaf, out.Log)
-					row("  cosigned by\t%s", listOr(out.Cosigned, "nobody"))
-					row("  trusting\t%s", out.Trust)
-					if dir != "" {
-						row("  records in the log\t%d", out.InLog)
-					} else {
-						row("  records in the log\tnot looked for: give --log with a copy from `dssn evidence fetch`")
-					}
-				})
-			})
-		},
+		RunE: func(cmd *cobra.Command, args []string) error { return verifyBill(cmd, args[0], &t, dir) },
 	}
 	t.flags(cmd)
 	cmd.Flags().StringVar(&dir, "log", "", "`directory` of a copy of the evidence log")
 	return cmd
 }
 
+// verifyBill checks a bill file, and with a copy of the log in dir its records too.
+func verifyBill(cmd *cobra.Command, path string, t *trust, dir string) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return usagef("the bill %s cannot be read: %v; name a file that `dssn bill get` wrote", path, err)
+	}
+	f, err := ledger.ReadFile(text)
+	if err != nil {
+		return err
+	}
+	hash, err := ledger.VerifyFile(f)
+	if err != nil {
+		return err
+	}
+	policy := t.policy(cmd)
+	if t.broken != nil {
+		return t.broken
+	}
+	v, err := evidence.VerifyReceipt(f.Evidence, policy)
+	if err != nil {
+		return fmt.Errorf("the bill comes out the same, but its place in the evidence log is not proved: %w", err)
+	}
+	var leaf northbound.IssuedBill
+	if json.Unmarshal(v.Body, &leaf) != nil || leaf.Kind != "bill" || leaf.Number != f.Bill.Number || leaf.Hash != hash {
+		return fmt.Errorf("leaf %d of the evidence log is not this bill: it was changed after it was issued; dispute it", v.Index)
+	}
+	out := struct {
+		Number   string   `json:"number"`
+		Total    string   `json:"total"`
+		Currency string   `json:"currency"`
+		Lines    int      `json:"lines"`
+		Records  int      `json:"records"`
+		Leaf     int64    `json:"leaf"`
+		Log      string   `json:"log"`
+		Cosigned []string `json:"cosigned,omitempty"`
+		Trust    string   `json:"trust"`
+		InLog    int      `json:"records_in_log,omitempty"`
+	}{f.Bill.Number, f.Bill.Total, f.Bill.Currency, len(f.Bill.Lines), len(f.Records.Transfers) + len(f.Records.Contracts), v.Index, v.Log, v.Cosigned, t.says, 0}
+	if dir != "" {
+		if out.InLog, err = recordsInLog(dir, policy, f); err != nil {
+			return err
+		}
+	}
+	return emit(cmd, out, func(w io.Writer) error {
+		fmt.Fprintf(w, "the bill is good: %d lines rated again from %d records come to %s %s\n", out.Lines, out.Records, out.Total, out.Currency)
+		return table(w, func(row func(string, ...any)) {
+			row("  evidence\tleaf %d in the log %s", out.Leaf, out.Log)
+			row("  cosigned by\t%s", listOr(out.Cosigned, "nobody"))
+			row("  trusting\t%s", out.Trust)
+			if dir != "" {
+				row("  records in the log\t%d", out.InLog)
+			} else {
+				row("  records in the log\tnot looked for: give --log with a copy from `dssn evidence fetch`")
+			}
+		})
+	})
+}
+
 func billExportCommand() *cobra.Command {
 	var p period
+	var file string
 	cmd := &cobra.Command{
 		Use:   "export focus|tmf635|cloudevents",
 		Short: "Write use or bills in somebody else's format",
-		Args:  exactly("FORMAT"),
+		Long: `FOCUS (CSV) has the lines of a draft, or with --file those of an issued bill that
+dssn bill get wrote; TM Forum's TMF635 and CloudEvents have the settled transfers.`,
+		Args: exactly("FORMAT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if file != "" {
+				return exportFile(cmd, args[0], file)
+			}
 			q, err := p.query()
 			if err != nil {
 				return err
@@ -314,7 +323,27 @@ func billExportCommand() *cobra.Command {
 		},
 	}
 	p.flags(cmd)
+	cmd.Flags().StringVar(&file, "file", "", "bill `file` to write as focus, without asking anybody")
 	return cmd
+}
+
+// exportFile writes an issued bill as FOCUS, from its file.
+func exportFile(cmd *cobra.Command, format, path string) error {
+	if format != "focus" {
+		return usagef("a bill's file can be written as focus only, not as %q", format)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return usagef("the bill %s cannot be read: %v; name a file that `dssn bill get` wrote", path, err)
+	}
+	f, err := ledger.ReadFile(text)
+	if err != nil {
+		return err
+	}
+	if _, err := ledger.VerifyFile(f); err != nil {
+		return fmt.Errorf("%s is not written as %s: %w", path, format, err)
+	}
+	return ledger.WriteFOCUS(cmd.OutOrStdout(), f.Bill, "DSSN")
 }
 
 func billTariffCommand() *cobra.Command {

@@ -158,18 +158,21 @@ func evidenceVerifyCommand() *cobra.Command {
 	var t trust
 	var older string
 	cmd := &cobra.Command{
-		Use:   "verify DIR|RECEIPT",
-		Short: "Check a copy of the log, or a receipt, offline",
+		Use:   "verify DIR|RECEIPT|BILL",
+		Short: "Check a copy of the log, a receipt or a bill, offline",
 		Long: `Needs no network. A directory is a copy that dssn evidence fetch made: every entry
 has to hash to the root that the log signed. With --older, a checkpoint kept from
-before, the log has to be a continuation of that one. A file is a receipt.`,
-		Args: exactly("DIR|RECEIPT"),
+before, the log has to be a continuation of that one. A file is a receipt or an issued bill.`,
+		Args: exactly("DIR|RECEIPT|BILL"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			st, err := os.Stat(args[0])
 			if err != nil {
-				return usagef("%s cannot be read: %v; name a directory from `dssn evidence fetch` or a receipt", args[0], err)
+				return usagef("%s cannot be read: %v; name a directory from `dssn evidence fetch`, a receipt or a bill", args[0], err)
 			}
 			if !st.IsDir() {
+				if isBill(args[0]) {
+					return verifyBill(cmd, args[0], &t, "")
+				}
 				return verifyReceipt(cmd, args[0], &t)
 			}
 			policy := t.policy(cmd)
@@ -218,6 +221,15 @@ before, the log has to be a continuation of that one. A file is a receipt.`,
 	t.flags(cmd)
 	cmd.Flags().StringVar(&older, "older", "", "checkpoint `file` of before, of which the log has to be a continuation")
 	return cmd
+}
+
+// isBill reports whether a file says that it is a bill.
+func isBill(path string) bool {
+	text, err := os.ReadFile(path)
+	var f struct {
+		Format string `json:"format"`
+	}
+	return err == nil && json.Unmarshal(text, &f) == nil && f.Format == northbound.BillFileFormat
 }
 
 func listOr(names []string, none string) string {

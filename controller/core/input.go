@@ -120,7 +120,8 @@ type PathUse struct {
 	Carrier dssn.Carrier `json:"carrier"`
 }
 
-// Usage is a node's cumulative report.
+// Usage is a node's cumulative report. Journals of before there were Reports have
+// one to an entry.
 type Usage struct {
 	Node   string           `json:"node"`
 	Report southbound.Usage `json:"report"`
