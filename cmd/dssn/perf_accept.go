@@ -198,10 +198,18 @@ func sell(r *perfreport.Result, t target) {
 	r.Settings = append(r.Settings, perfreport.Setting{Name: "direction", Value: direction})
 	if v := t.reservation; v != nil {
 		for _, s := range []perfreport.Setting{{Name: "reservation", Value: v.ID.String()}, {Name: "class", Value: v.Class.String()}, {Name: "committed", Value: v.Committed.String()},
-			{Name: "ceiling", Value: v.Ceiling.String()}, {Name: "allocated", Value: v.Allocated.String()}, {Name: "burst", Value: v.Burst.String()}, {Name: "path", Value: route(v.Path)}} {
+			{Name: "ceiling", Value: v.Ceiling.String()}, {Name: "allocated", Value: v.Allocated.String()}, {Name: "burst", Value: v.Burst.String()}, {Name: "delay bound", Value: boundWords(v)}, {Name: "path", Value: route(v.Path)}} {
 			r.Settings = append(r.Settings, s)
 		}
 	}
+}
+
+// boundWords is the delay bound of a reservation, which only class assured has.
+func boundWords(r *northbound.Reservation) string {
+	if r.DelayBound == 0 {
+		return "none"
+	}
+	return r.DelayBound.String()
 }
 
 // finish signs a report at both ends, writes it and prints it.
@@ -388,6 +396,15 @@ func unlessInterrupted(ctx context.Context, err error) error {
 	return err
 }
 
+// sold makes of s what a reservation promises. A bound on the delay that was asked
+// for on the command line goes before the promised one.
+func sold(s *y1564.Service, r *northbound.Reservation) {
+	s.Name, s.Committed, s.Ceiling, s.Burst = r.ID.String(), float64(r.Committed), float64(r.Ceiling), float64(r.Burst)
+	if s.MaxDelay == 0 {
+		s.MaxDelay = r.DelayBound
+	}
+}
+
 func perfY1564Command() *cobra.Command {
 	var a acceptance
 	var k y1564.Config
@@ -417,7 +434,7 @@ exits 1 if a service failed. Services are reservations, or one given by figures:
 			for _, t := range list {
 				s := y1564.Service{Name: "service", Size: v.size, MaxDelay: v.delay, MaxVariation: v.variation, MaxLoss: v.loss}
 				if r := t.reservation; r != nil {
-					s.Name, s.Committed, s.Ceiling, s.Burst = r.ID.String(), float64(r.Committed), float64(r.Ceiling), float64(r.Burst)
+					sold(&s, r)
 				}
 				for _, f := range []struct {
 					name, text string
@@ -485,7 +502,7 @@ exits 1 if a service failed. Services are reservations, or one given by figures:
 	f.StringVar(&v.ceiling, "ceiling", "", "most `rate`, where no reservation says it (default: the committed)")
 	f.StringVar(&v.burst, "burst", "", "`bytes` that the policer forgives")
 	f.IntVar(&v.size, "size", 512, "packet size in `bytes`")
-	f.DurationVar(&v.delay, "max-delay", 0, "one-way delay allowed to 99.9 % of packets (default: any)")
+	f.DurationVar(&v.delay, "max-delay", 0, "one-way delay allowed to 99.9 % of packets (default: what an assured reservation promises, else any)")
 	f.DurationVar(&v.variation, "max-variation", 0, "delay variation allowed to 99.9 % of packets (default: any)")
 	f.Float64Var(&v.loss, "max-loss", 0, "loss `ratio` allowed")
 	f.DurationVar(&k.Step, "step", 3*time.Second, "length of each step of the configuration test")

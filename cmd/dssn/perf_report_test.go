@@ -9,9 +9,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"dssn"
 	"dssn/content"
+	"dssn/controller/northbound"
 	perfreport "dssn/perf/report"
+	"dssn/perf/y1564"
 )
 
 // run1 runs a command line in this process.
@@ -118,5 +122,20 @@ func TestVerifySaysWhoSigned(t *testing.T) {
 	}
 	if _, errs, code := run1("perf", "verify", path); code != 1 || !strings.Contains(errs, "does not fit") {
 		t.Errorf("a changed result: exit code %d: %s", code, errs)
+	}
+}
+
+func TestAnAssuredReservationSetsTheBoundOfTheDelay(t *testing.T) {
+	r := northbound.Reservation{Committed: 4 * dssn.Mbps, Ceiling: 8 * dssn.Mbps, Burst: 65536, DelayBound: 7 * time.Millisecond}
+	for _, c := range []struct{ asked, want time.Duration }{{0, 7 * time.Millisecond}, {2 * time.Millisecond, 2 * time.Millisecond}} {
+		s := y1564.Service{Size: 512, MaxDelay: c.asked}
+		if sold(&s, &r); s.MaxDelay != c.want || s.Committed != 4e6 || s.Ceiling != 8e6 || s.Burst != 65536 {
+			t.Errorf("asked for %v: %+v", c.asked, s)
+		}
+	}
+	r.DelayBound = 0
+	s := y1564.Service{Size: 512}
+	if sold(&s, &r); s.MaxDelay != 0 {
+		t.Errorf("an elastic reservation bounds the delay: %+v", s)
 	}
 }
