@@ -282,6 +282,7 @@ func (c *Controller) serve(ctx context.Context, o *Options) error {
 		stopSpeaking := c.speak(ctx)
 		defer stopSpeaking()
 	}
+	go c.solve(ctx)
 	stopKeeping := c.keepSessions(ctx)
 	defer stopKeeping()
 	remote := c.server(c.remoteHandler())

@@ -53,6 +53,7 @@ func (x *step) boost(in *Boost) (*northbound.Reservation, error) {
 		return nil, err
 	}
 	*r = next
+	x.s.Promises++
 	x.takePath(r.Ingress, r.Egress, path)
 	x.decided("boost", who(in.By), x.view(r))
 	x.event("boosted", r.Egress, r.ID, "%s is raised from %s to %s committed from %s until %s", r.ID, r.Committed, q.Committed, b.Start.Format(time.RFC3339), b.Until.Format(time.RFC3339))
@@ -147,6 +148,7 @@ func (x *step) prolong(r *Reservation, until time.Time) error {
 	}
 	r.Until = until
 	r.Revision++
+	x.s.Promises++
 	if p != nil {
 		x.takePath(r.Ingress, r.Egress, p)
 	}

@@ -144,6 +144,7 @@ func (x *step) reserve(in *Reserve) (*northbound.Reservation, error) {
 		return nil, err
 	}
 	x.s.Reservations[r.ID] = r
+	x.s.Promises++
 	x.takePath(w.holder.Name, w.consumer.Name, p)
 	x.replan = true
 	x.touch(r)
@@ -278,6 +279,7 @@ func (x *step) modify(in *Modify) (*northbound.Reservation, error) {
 		oldPath = slices.Clone(pair.Path)
 	}
 	n.Revision++
+	x.s.Promises++
 	n.Segments = slices.Clone(r.Segments)
 	if p != nil {
 		x.takePath(r.Ingress, r.Egress, p)
@@ -322,6 +324,9 @@ func (x *step) terminate(r *Reservation, reason string) {
 	}
 	x.replan = true
 	x.finished = append(x.finished, r.ID)
+	if !r.Implicit {
+		x.s.Promises++
+	}
 	x.touch(r)
 	if r.Session != "" {
 		x.sessionOf(r)

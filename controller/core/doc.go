@@ -16,6 +16,10 @@
 //	network.go    links, the graph, forwarding
 //	routing.go    one path and its repairs per ordered pair of edges
 //	contract.go   reservations: hold, commit, modify, release; refusals
+//	admit.go      what is asked for and whether it fits: promises.go (the calendar),
+//	              bounds.go (delays), bulk.go, boost.go, term.go (windows), leave.go
+//	rank.go       who gives way; repack.go: better paths that were found outside
+//	resize.go     what a change of rate lost; who sends; why.go: what changed, and why
 //	share.go      what everybody is allocated
 //	assign.go     what each node is told
 //	usage.go      counters and deliveries of both ends, usage records, receipts

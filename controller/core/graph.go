@@ -64,6 +64,7 @@ func (x *step) rebuild() {
 	}
 	if x.graph != nil { // a new network has no working links; a restored one has said so before
 		x.sayLinks(backbone, stubs)
+		x.s.Promises++
 	}
 	steers := x.canSteer()
 	if fresh || steers != x.steers || !steers {

@@ -515,6 +515,21 @@ func (s *script) do(line string) (string, error) {
 	case "unfreeze": // unfreeze BY: the last one
 		_, err := s.step(core.Input{Unfreeze: &core.Unfreeze{By: s.by(arg(1)), ID: s.grants["freeze"]}})
 		return "lifted", err
+	case "solve": // solve [stale]: outside, on a snapshot
+		version, short := s.c.Short()
+		snap, err := s.c.Snapshot()
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		found, err := core.Solve(snap)
+		if err != nil || found == nil {
+			return fmt.Sprintf("version %d, short %v: nothing better", version, short), err
+		}
+		if arg(1) == "stale" {
+			found.Based--
+		}
+		_, err = s.step(core.Input{Repack: found})
+		return fmt.Sprintf("version %d: %v", found.Based, found.Paths), err
 	case "receipt": // receipt BY N
 		n, _ := strconv.ParseUint(arg(2), 10, 64)
 		r, err := s.step(core.Input{Receipt: &core.Receipt{By: s.by(arg(1)), Transfer: fmt.Sprintf("%032x", n)}})

@@ -56,6 +56,7 @@ type Input struct {
 	SessionReady   *SessionReady   `json:"session_ready,omitempty"`
 	NoticeDone     *NoticeDone     `json:"notice_done,omitempty"`
 	SetRoles       *SetRoles       `json:"set_roles,omitempty"`
+	Repack         *Repack         `json:"repack,omitempty"`
 	Tick           *Tick           `json:"tick,omitempty"`
 }
 

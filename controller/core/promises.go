@@ -131,6 +131,7 @@ func (c *Core) syncPromises() *promises {
 
 // unbook marks the promises of a pair whose path changed.
 func (c *Core) unbook(key string) {
+	c.s.Promises++
 	if c.promised != nil {
 		for id := range c.promised.of[key] {
 			c.unbooked[id] = true
@@ -293,7 +294,7 @@ func (p *promises) room(spans []span, e int32) (rate dssn.Bandwidth, ok bool) {
 	}
 	rate = maxRate
 	for _, s := range spans {
-		used := p.cal.Promised(int(e), time.Unix(s.start, 0), time.Unix(s.end, 0)) + s.need
+		used := p.held(e, s) + s.need
 		if used > l.Capacity {
 			return 0, false
 		}
@@ -302,6 +303,11 @@ func (p *promises) room(spans []span, e int32) (rate dssn.Bandwidth, ok bool) {
 		}
 	}
 	return rate, true
+}
+
+// held is the most that is promised on link e in a span.
+func (p *promises) held(e int32, s span) dssn.Bandwidth {
+	return p.cal.Promised(int(e), time.Unix(s.start, 0), time.Unix(s.end, 0))
 }
 
 // rooms is room of every link, plus one, so that zero says that it does not fit.

@@ -66,7 +66,7 @@ func randomLife(t *testing.T, seed uint64) {
 			"usage north-1 south-1 rain epoch=1 seq=1 sent="+fmt.Sprint(random.IntN(9000))+" content=5 end=holder transfer="+fmt.Sprint(random.IntN(4)),
 			"revoke operator "+data,
 			"freeze operator "+pick("south", "south-2", "rain", "snow")+" because",
-			"unfreeze operator", "unfreeze operator",
+			"unfreeze operator", "unfreeze operator", "solve", "solve",
 			"hello "+node+" aes workers=2", "hello "+node+" aes workers=1",
 			"see b a c south-2", "see b c south-2", "see d a c", "see d a", "see b a c", "see a b d north-1",
 			fmt.Sprintf("wait %d", random.IntN(40)),

@@ -213,6 +213,7 @@ func (x *step) ensurePair(p *promises, ingress, egress string, giveIn bool) bool
 		x.without(p, key, func() { pair.Path, pair.Leaving = names, nil })
 		x.rerouted(pair)
 		x.moves = true
+		x.s.Promises++
 		x.touchNode(ingress)
 	}
 	if repairs := x.repairs(ingress, egress, links); !slices.EqualFunc(repairs, pair.Repairs, slices.Equal[[]string]) {

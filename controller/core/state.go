@@ -45,14 +45,16 @@ type State struct {
 	Unjudged      map[dssn.ReservationID]Mark          `json:"unjudged,omitempty"`
 	Bills         map[string][]northbound.IssuedBill   `json:"bills,omitempty"`
 	// Said are the latest signed words of the ends on transfers that are not settled.
-	Said       map[string]*Said              `json:"said,omitempty"`
-	Tags       map[dssn.ReservationID]uint32 `json:"tags,omitempty"` // see tags.go
-	LastTag    uint32                        `json:"last_tag,omitempty"`
-	Events     []northbound.Event            `json:"events"`
-	EventCount int64                         `json:"event_count"`
-	Leaves     int64                         `json:"leaves"`
-	Sessions   map[string]*Session           `json:"sessions,omitempty"` // CAMARA's, by identifier
-	Notices    map[string]*Notice            `json:"notices,omitempty"`  // on their way to sinks
+	Said    map[string]*Said              `json:"said,omitempty"`
+	Tags    map[dssn.ReservationID]uint32 `json:"tags,omitempty"` // see tags.go
+	LastTag uint32                        `json:"last_tag,omitempty"`
+	// Promises counts the changes of what is promised and of what can carry it.
+	Promises   int64               `json:"promises,omitempty"`
+	Events     []northbound.Event  `json:"events"`
+	EventCount int64               `json:"event_count"`
+	Leaves     int64               `json:"leaves"`
+	Sessions   map[string]*Session `json:"sessions,omitempty"` // CAMARA's, by identifier
+	Notices    map[string]*Notice  `json:"notices,omitempty"`  // on their way to sinks
 	// Once are the answers to inputs that are applied once, by client and key.
 	Once map[string]map[string]*Done `json:"once,omitempty"`
 }

@@ -115,6 +115,8 @@ func (x *step) apply(in Input) (r Reply, err error) {
 		r.Reservation, err = x.modify(in.Modify)
 	case in.Release != nil:
 		r.Reservation, err = x.release(in.Release)
+	case in.Repack != nil:
+		err = x.repack(in.Repack)
 	case in.Extend != nil:
 		r.Reservation, err = x.extend(in.Extend)
 	case in.Boost != nil:

@@ -75,7 +75,7 @@ func (x *step) causeFor(r *Reservation) string {
 		case follows[e.Kind]:
 		case o == r:
 			own = append(own, e.Detail)
-		case o == nil && (strings.HasPrefix(e.Kind, "link-") || e.Kind == "features-changed"):
+		case o == nil && (strings.HasPrefix(e.Kind, "link-") || e.Kind == "features-changed" || e.Kind == "repacked"):
 			network = append(network, e.Detail)
 		case o == nil:
 		case o.Institution == r.Institution:
