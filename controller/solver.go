@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"math/rand/v2"
 	"time"
 
 	"dssn/controller/core"
@@ -37,7 +38,7 @@ func (c *Controller) solve(ctx context.Context) {
 			continue
 		}
 		solved = version
-		found, err := core.Solve(snapshot)
+		found, err := core.Solve(snapshot, rand.Shuffle)
 		if err != nil || found == nil {
 			continue // nothing is better than what there is
 		}

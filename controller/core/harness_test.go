@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -521,7 +522,7 @@ func (s *script) do(line string) (string, error) {
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		found, err := core.Solve(snap)
+		found, err := core.Solve(snap, rand.New(rand.NewPCG(uint64(version), 1)).Shuffle)
 		if err != nil || found == nil {
 			return fmt.Sprintf("version %d, short %v: nothing better", version, short), err
 		}

@@ -1,7 +1,6 @@
 package core
 
 import (
-	"math/rand/v2"
 	"slices"
 	"strings"
 
@@ -38,8 +37,9 @@ const solveTries = 64
 
 // Solve looks for paths that keep more of the promises than the state in a snapshot
 // does; nil if it finds none. It works on a core of its own and can run beside
-// another. The same snapshot gives the same answer.
-func Solve(snapshot []byte) (*Repack, error) {
+// another. shuffle, which swaps n things at random, is the caller's: the core draws
+// nothing. The same snapshot and shuffle give the same answer.
+func Solve(snapshot []byte, shuffle func(n int, swap func(i, j int))) (*Repack, error) {
 	c, err := Restore(snapshot)
 	if err != nil || c.graph == nil {
 		return nil, err
@@ -55,7 +55,6 @@ func Solve(snapshot []byte) (*Repack, error) {
 	}
 	fewest, moved := c.unkept(all, nil), len(keys)+1
 	var best map[string][]string
-	random := rand.New(rand.NewPCG(uint64(c.s.Promises), 1))
 	for try := range solveTries {
 		switch try {
 		case 0: // who needs most first
@@ -63,7 +62,7 @@ func Solve(snapshot []byte) (*Repack, error) {
 		case 1:
 			slices.SortStableFunc(keys, func(a, b string) int { return comparePeaks(c, all, a, b) })
 		default:
-			random.Shuffle(len(keys), func(i, j int) { keys[i], keys[j] = keys[j], keys[i] })
+			shuffle(len(keys), func(i, j int) { keys[i], keys[j] = keys[j], keys[i] })
 		}
 		found := c.arrange(all, keys, present)
 		failed := c.unkept(all, found)
