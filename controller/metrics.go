@@ -34,6 +34,7 @@ type measured struct {
 	transfer  map[northbound.TransferState]int
 	counters  *counters
 	published int64
+	witnesses [2]int // asked, and of those failing
 }
 
 func one(v float64) []sample { return []sample{{"", v}} }
@@ -85,6 +86,9 @@ var metrics = []metric{
 	{"dssn_controller_usage_reports_total", "counter", "Usage reports of nodes made durable since the start.", func(m *measured) []sample { return one(float64(m.counters.reports.Load())) }},
 	{"dssn_controller_forged_reports_total", "counter", "Usage reports with a signature that was not the node's, since the start.", func(m *measured) []sample { return one(float64(m.counters.forged.Load())) }},
 	{"dssn_controller_evidence_published_leaves", "gauge", "Leaves under the checkpoint that is served; behind the leaves' total while witnesses are asked.", func(m *measured) []sample { return one(float64(m.published)) }},
+	{"dssn_controller_witnesses", "gauge", "Witnesses of the evidence log by whether they cosigned when they were asked last.", func(m *measured) []sample {
+		return []sample{{`cosigning="true"`, float64(m.witnesses[0] - m.witnesses[1])}, {`cosigning="false"`, float64(m.witnesses[1])}}
+	}},
 	{"dssn_nodes", "gauge", "Nodes by whether their stream is up.", func(m *measured) []sample {
 		up := 0
 		for _, n := range m.status.Nodes {
@@ -143,7 +147,7 @@ func (c *Controller) measure() *measured {
 		n.Connected, n.Applied, n.Transit = l.connected, l.applied.Generation, l.transit
 	}
 	m.status.Journal, _ = c.engine.journal.Head()
-	m.published = m.status.LogSize
+	m.published, m.witnesses = m.status.LogSize, c.witness.count()
 	if _, size, err := c.engine.log.Published(); err == nil && c.witness != nil {
 		m.published = size
 	}

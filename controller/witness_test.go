@@ -200,6 +200,10 @@ func TestWhatIsPublishedHasAQuorumOfWitnesses(t *testing.T) {
 	if msg := must(r.op.Checkpoint(ctx))(t); !signed(0, "a", "bb")(msg) {
 		t.Errorf("published without a quorum:\n%s", msg)
 	}
+	until(ctx, t, func() bool {
+		said := must(r.op.Metrics(ctx))(t)
+		return bytes.Contains(said, []byte("dssn_controller_witnesses{cosigning=\"true\"} 1\n")) && bytes.Contains(said, []byte("dssn_controller_witnesses{cosigning=\"false\"} 2\n"))
+	})
 	r.stop()
 
 	// A restart knows what was published; a witness that was away catches up.

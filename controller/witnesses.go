@@ -168,6 +168,16 @@ func (w *witnesses) names() []string {
 	return w.cosigned
 }
 
+// count returns how many witnesses are asked, and how many of them fail.
+func (w *witnesses) count() (n [2]int) {
+	if w == nil {
+		return n
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return [2]int{len(w.policy.Witnesses), len(w.failing)}
+}
+
 // ask has one witness cosign, at its second try from where it says that it is.
 func (w *witnesses) ask(ctx context.Context, x *asked, size int64, cp []byte) (lines string, err error) {
 	for range 2 {

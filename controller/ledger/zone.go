@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"time"
+	_ "time/tzdata" // for hosts without one of their own
 
 	"dssn/controller/northbound"
 )
@@ -75,7 +76,7 @@ func Offsets(zone string, from, to time.Time) ([]northbound.ZoneOffset, error) {
 	}
 	l, err := time.LoadLocation(zone)
 	if err != nil {
-		return nil, fmt.Errorf("the tariff's time zone %.60q: %w: install tzdata, or correct the tariff", zone, err)
+		return nil, fmt.Errorf("the tariff's time zone %.60q: %w: correct the tariff", zone, err)
 	}
 	var out []northbound.ZoneOffset
 	for t := from; t.Before(to); {
