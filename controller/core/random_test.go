@@ -69,6 +69,12 @@ func randomLife(t *testing.T, seed uint64) {
 			"unfreeze operator", "unfreeze operator", "solve", "solve",
 			"hello "+node+" aes workers=2", "hello "+node+" aes workers=1",
 			"see b a c south-2", "see b c south-2", "see d a c", "see d a", "see b a c", "see a b d north-1",
+			fmt.Sprintf("session %s %d %s for=%d committed=%s sink", node, 1+random.IntN(4), data, 1+random.IntN(90), rate),
+			fmt.Sprintf("ready %d", 1+random.IntN(4)), fmt.Sprintf("ready %d", 1+random.IntN(4)),
+			fmt.Sprintf("lengthen %s %d %d", node, 1+random.IntN(4), random.IntN(100)),
+			fmt.Sprintf("delete %s %d", node, 1+random.IntN(4)),
+			fmt.Sprintf("told %d-%d", 1+random.IntN(4), 1+random.IntN(2)),
+			fmt.Sprintf("once k%d %d institution i%d", random.IntN(3), random.IntN(2), random.IntN(3)),
 			fmt.Sprintf("wait %d", random.IntN(40)),
 		)
 		if _, err := s.do(line); err != nil {
