@@ -333,6 +333,9 @@ func TestASessionLivesAndItsSinkHears(t *testing.T) {
 		t.Errorf("the sink was told %v by %v", e.body, e.header)
 	}
 	first := e.body["id"]
+	if said := must(q.op.Metrics(ctx))(t); !bytes.Contains(said, []byte("dssn_sessions{status=\"AVAILABLE\"} 1\n")) {
+		t.Errorf("the metrics are\n%s", said)
+	}
 	// It is a reservation of the profile's terms.
 	var r northbound.Reservation
 	for _, x := range must(q.op.Reservations(ctx))(t) {

@@ -8,6 +8,7 @@ import (
 
 	"dssn/controller/core"
 	"dssn/controller/northbound"
+	"dssn/controller/northbound/camara"
 	"dssn/controller/southbound"
 )
 
@@ -35,6 +36,8 @@ type measured struct {
 	counters  *counters
 	published int64
 	witnesses [2]int // asked, and of those failing
+	sessions  map[camara.Status]int
+	notices   int
 }
 
 func one(v float64) []sample { return []sample{{"", v}} }
@@ -116,6 +119,10 @@ var metrics = []metric{
 	{"dssn_transfers", "gauge", "Transfers by state.", func(m *measured) []sample {
 		return count(m.transfer, "state", northbound.TransferRunning, northbound.TransferSettled, northbound.TransferDisputed, northbound.TransferOneSided)
 	}},
+	{"dssn_sessions", "gauge", "CAMARA's sessions by status.", func(m *measured) []sample {
+		return count(m.sessions, "status", camara.Requested, camara.Available, camara.Unavailable)
+	}},
+	{"dssn_notices_waiting", "gauge", "Notifications that their sinks have not taken yet.", func(m *measured) []sample { return one(float64(m.notices)) }},
 	{"dssn_link_up", "gauge", "1 where both ends of a link see each other.", perLink(func(l northbound.Link) float64 { return flag(l.Up) })},
 	{"dssn_link_capacity_bits_per_second", "gauge", "Capacity of a link, one direction.", perLink(func(l northbound.Link) float64 { return float64(l.Capacity) })},
 	{"dssn_link_committed_bits_per_second", "gauge", "Committed rates over a link.", perLink(func(l northbound.Link) float64 { return float64(l.Committed) })},
@@ -132,6 +139,7 @@ func (c *Controller) measure() *measured {
 	op := northbound.WhoAmI{Operator: true}
 	c.engine.query(func(k *core.Core) {
 		m.status = k.Status(op)
+		m.sessions, m.notices = k.SessionCounts(), len(k.Notices())
 		for _, r := range k.Reservations(op) {
 			if !r.Implicit {
 				m.states[r.State]++

@@ -436,6 +436,15 @@ func (c *Core) Access(by Principal, d *camara.Device) (dssn.Bandwidth, error) {
 	return n.Access, nil
 }
 
+// SessionCounts says how many sessions stand where.
+func (c *Core) SessionCounts() map[camara.Status]int {
+	out := map[camara.Status]int{}
+	for _, s := range c.s.Sessions {
+		out[s.Status]++
+	}
+	return out
+}
+
 // Waiting is a session that the network does not enforce yet.
 type Waiting struct {
 	ID         string

@@ -19,9 +19,9 @@ type Billing interface {
 
 func (a *api) billing(s Billing) {
 	route(a, "POST /v1/bills", func(c call, q BillRequest) (IssuedBill, error) { return s.IssueBill(c, c.by, q) })
-	route(a, "GET /v1/bills/issued", func(c call, _ none) ([]IssuedBill, error) { return s.IssuedBills(c, c.by) })
+	list(a, "GET /v1/bills/issued", func(c call) ([]IssuedBill, error) { return s.IssuedBills(c, c.by) }, func(b IssuedBill) string { return b.Institution + "\x00" + sortable(b.From) })
 	route(a, "GET /v1/bills/issued/{id}", func(c call, _ none) (BillFile, error) { return s.BillFile(c, c.by, c.id()) })
-	route(a, "GET /v1/disputes", func(c call, _ none) ([]Dispute, error) { return s.Disputes(c, c.by) })
+	list(a, "GET /v1/disputes", func(c call) ([]Dispute, error) { return s.Disputes(c, c.by) }, func(d Dispute) string { return sortable(d.At) + d.Transfer + d.Reservation.String() })
 	route(a, "POST /v1/disputes/{id}/resolve", func(c call, q ResolveRequest) (none, error) { return none{}, s.Decide(c, c.by, c.id(), q) })
 }
 
@@ -32,7 +32,7 @@ func (c *Client) IssueBill(ctx context.Context, institution string, to time.Time
 
 // IssuedBills lists the issued bills that concern the asker.
 func (c *Client) IssuedBills(ctx context.Context) ([]IssuedBill, error) {
-	return get[[]IssuedBill](ctx, c, "/v1/bills/issued")
+	return getAll[IssuedBill](ctx, c, "/v1/bills/issued")
 }
 
 // BillFile returns an issued bill with all that is needed to check it.
@@ -42,7 +42,7 @@ func (c *Client) BillFile(ctx context.Context, number string) (BillFile, error) 
 
 // Disputes lists the disputes that concern the asker.
 func (c *Client) Disputes(ctx context.Context) ([]Dispute, error) {
-	return get[[]Dispute](ctx, c, "/v1/disputes")
+	return getAll[Dispute](ctx, c, "/v1/disputes")
 }
 
 // Decide decides a dispute.

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Lists come in pages: ?limit=N&cursor=C. An answer that is not the last has a
@@ -58,6 +59,9 @@ func list[T any](a *api, pattern string, fetch func(call) ([]T, error), key func
 		return all, nil
 	})
 }
+
+// sortable is a time in a form whose order as text is that in time.
+func sortable(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000000") }
 
 // NextPage returns the path of the page after an answer whose headers are h, or "".
 func NextPage(h http.Header) string {
