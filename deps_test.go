@@ -22,10 +22,11 @@ const rooms = `
 	controller/northbound   dssn content controller/southbound
 	dataplane/aead          -
 	dataplane               dssn xdp dataplane/aead
-	controller              dssn content topology controller/southbound controller/northbound
+	controller/policy       dssn
+	controller              dssn controller/policy content topology controller/southbound controller/northbound
 	node                    dssn xdp content dataplane dataplane/aead controller/southbound
 	perf                    dssn xdp content topology dataplane dataplane/aead controller/southbound controller/northbound controller node
-	cmd/dssn                dssn xdp content topology dataplane dataplane/aead controller/southbound controller/northbound controller node perf internal
+	cmd/dssn                dssn xdp content topology dataplane dataplane/aead controller/southbound controller/northbound controller/policy controller node perf internal
 	deploy                  -
 `
 
@@ -37,6 +38,7 @@ const doors = `
 	github.com/gaissmai/bart               dataplane/fib
 	github.com/vishvananda/netlink         node/kernel perf/lab
 	github.com/vishvananda/netns           node/kernel perf/lab
+	github.com/cedar-policy/cedar-go       controller/policy
 	github.com/osrg/gobgp/v3               controller/bgp
 	github.com/xtaci/kcp-go/v5             node/transfer
 	golang.zx2c4.com/wireguard             dataplane/session node/tunnel node/softport dataplane/wgtest

@@ -6,7 +6,10 @@ require github.com/osrg/gobgp/v3 v3.37.0
 
 require (
 	filippo.io/edwards25519 v1.0.0 // indirect
+	github.com/cedar-policy/cedar-go v1.9.0 // indirect
+	github.com/go-json-experiment/json v0.0.0-20260820222146-c27c302e5fc3 // indirect
 	github.com/hdevalence/ed25519consensus v0.2.0 // indirect
+	golang.org/x/exp v0.0.0-20220921023135-46d9e7742f1e // indirect
 )
 
 require (

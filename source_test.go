@@ -28,6 +28,7 @@ var cores = []string{
 	"controller/southbound",
 	"controller/core",
 	"controller/ledger",
+	"controller/policy",
 	"perf/rfc2544/search.go", "perf/path/locate.go", "perf/rfc2544/burst.go", "perf/y1564/judge.go",
 	"perf/gen/schedule.go", "perf/gen/tracker.go", "perf/gen/signature.go", "perf/gen/histogram.go",
 	"node/core.go", "node/compile.go", "node/tunnels.go", "node/transit.go", "node/io.go",

@@ -256,6 +256,19 @@ func (s service) AddPerson(ctx context.Context, by northbound.WhoAmI, q northbou
 	return p, nil
 }
 
+func (s service) SetPolicy(ctx context.Context, by northbound.WhoAmI, q northbound.PolicyRequest) (northbound.Policy, error) {
+	r, err := s.engine.submit(ctx, core.Input{SetPolicy: &core.SetPolicy{By: by, Request: q}})
+	return value(r.Policy), problem(err)
+}
+
+func (s service) Policy(context.Context, northbound.WhoAmI) (northbound.Policy, error) {
+	return ask(s, func(c *core.Core) (northbound.Policy, error) { return c.Policy(), nil })
+}
+
+func (s service) Reach(_ context.Context, by northbound.WhoAmI, q northbound.ReachRequest) (northbound.Reach, error) {
+	return ask(s, func(c *core.Core) (northbound.Reach, error) { return c.Reach(by, q) })
+}
+
 func (s service) SetRoles(ctx context.Context, by northbound.WhoAmI, q northbound.RoleRequest) (northbound.Roles, error) {
 	r, err := s.engine.submit(ctx, core.Input{SetRoles: &core.SetRoles{By: by, Request: q}})
 	return value(r.Roles), problem(err)

@@ -36,7 +36,7 @@ func families() []family {
 			usageCommand(), billCommand(), receiptCommand(), evidenceCommand(),
 		}},
 		{"For operators:", []*cobra.Command{
-			controllerCommand(), nodeCommand(), institutionCommand(), roleCommand(), tokenCommand(), personCommand(),
+			controllerCommand(), nodeCommand(), institutionCommand(), roleCommand(), policyCommand(), tokenCommand(), personCommand(),
 			statusCommand(), eventsCommand(),
 		}},
 		{"For engineers:", []*cobra.Command{

@@ -358,6 +358,15 @@ func (s *script) do(line string) (string, error) {
 			return "", err
 		}
 		return fmt.Sprintf("%s held by %s, path %s", r.Dataset.Record.Name, r.Holder, strings.Join(r.Path, ">")), nil
+	case "policy": // policy BY CEDAR…, one line
+		r, err := s.step(core.Input{SetPolicy: &core.SetPolicy{By: s.by(arg(1)), Request: northbound.PolicyRequest{Text: strings.ReplaceAll(strings.Join(w[2:], " "), " ⏎ ", "\n")}}})
+		if err != nil {
+			return "", err
+		}
+		return fmt.Sprint(r.Policy.Policies), nil
+	case "reach": // reach BY NODE DATA
+		r, err := s.c.Reach(s.by(arg(1)), northbound.ReachRequest{Node: arg(2), Data: s.dataset(arg(3))})
+		return fmt.Sprintf("%v: %s", r.Allowed, r.Detail), err
 	case "roles": // roles BY PARTY ROLE…
 		r, err := s.step(core.Input{SetRoles: &core.SetRoles{By: s.by(arg(1)), Request: northbound.RoleRequest{Party: arg(2), Roles: w[3:]}}})
 		if err != nil {

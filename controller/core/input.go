@@ -57,6 +57,7 @@ type Input struct {
 	NoticeDone     *NoticeDone     `json:"notice_done,omitempty"`
 	SetRoles       *SetRoles       `json:"set_roles,omitempty"`
 	Repack         *Repack         `json:"repack,omitempty"`
+	SetPolicy      *SetPolicy      `json:"set_policy,omitempty"`
 	Tick           *Tick           `json:"tick,omitempty"`
 }
 
@@ -232,6 +233,7 @@ type Reply struct {
 	Person      *northbound.Person // without its token
 	Bill        *northbound.IssuedBill
 	Roles       *northbound.Roles
+	Policy      *northbound.Policy
 	// Reports are the refusals of Input.Reports, one each; nil for those taken.
 	Reports []error
 	Session *camara.SessionInfo

@@ -93,7 +93,7 @@ func (c *Core) hindrance(g *northbound.Grant, n *Node, id dssn.DataID) string {
 		}
 		return "it is fenced to the hubs " + strings.Join(g.Hubs, ", ") + ", and " + n.Name + " is at " + where
 	}
-	return ""
+	return c.forbidden(g, n, id)
 }
 
 // unlimited reports whether nothing uses g up.

@@ -10,6 +10,7 @@ import (
 
 	"dssn"
 	"dssn/controller/northbound"
+	"dssn/controller/policy"
 	"dssn/controller/southbound"
 	"dssn/topology"
 )
@@ -37,6 +38,7 @@ type State struct {
 	Issued       map[string]*Issue                   `json:"issued"`   // by node name
 	Removed      map[dssn.NodeID]string              `json:"removed"`  // identifiers never to come back, with the reason
 	Freezes      map[string]*northbound.Freeze       `json:"freezes"`
+	Policy       *northbound.Policy                  `json:"policy,omitempty"`
 	People       map[string]*Person                  `json:"people"`
 	// Metering (metering.go): what is open, when it is sealed, and what waits to be
 	// judged; Bills are those issued, by institution.
@@ -218,6 +220,7 @@ type Core struct {
 	base        *topology.Graph // baseText, read
 	baseText    string
 	zones       map[string]*time.Location // read once
+	policies    *policy.Set               // of s.Policy; nil for none
 	// pairsChanged are pairs that gained their first or lost their last
 	// reservation since they were last looked after.
 	pairsChanged map[string]bool
@@ -273,6 +276,9 @@ func Restore(snapshot []byte) (*Core, error) {
 	c := New()
 	if err := json.Unmarshal(snapshot, &c.s); err != nil {
 		return nil, fmt.Errorf("read snapshot: %w", err)
+	}
+	if err := c.compilePolicy(); err != nil {
+		return nil, err
 	}
 	c.tallyAll()
 	c.wakeAll()

@@ -147,6 +147,8 @@ func (x *step) apply(in Input) (r Reply, err error) {
 		err = x.ready(in.SessionReady)
 	case in.NoticeDone != nil:
 		err = x.noticeDone(in.NoticeDone)
+	case in.SetPolicy != nil:
+		r.Policy, err = x.setPolicy(in.SetPolicy)
 	case in.SetRoles != nil:
 		r.Roles, err = x.setRoles(in.SetRoles)
 	default:

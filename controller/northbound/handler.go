@@ -47,6 +47,9 @@ type Service interface {
 	People(ctx context.Context, by WhoAmI) ([]Person, error)
 	RemovePerson(ctx context.Context, by WhoAmI, name string) error
 	SetRoles(ctx context.Context, by WhoAmI, q RoleRequest) (Roles, error)
+	SetPolicy(ctx context.Context, by WhoAmI, q PolicyRequest) (Policy, error)
+	Policy(ctx context.Context, by WhoAmI) (Policy, error)
+	Reach(ctx context.Context, by WhoAmI, q ReachRequest) (Reach, error)
 
 	Quote(ctx context.Context, by WhoAmI, q ReservationRequest) (Quote, error)
 	Reserve(ctx context.Context, by WhoAmI, q ReservationRequest) (Reservation, error)
@@ -128,6 +131,9 @@ func NewHandler(s Service, o Options) http.Handler {
 	route(a, "GET /v1/freezes/{id}", func(c call, _ none) (Freeze, error) { return one(c, "freeze", s.Freezes, freezeKey) })
 	route(a, "DELETE /v1/freezes/{id}", func(c call, _ none) (Freeze, error) { return s.Unfreeze(c, c.by, c.id()) })
 	route(a, "POST /v1/people", func(c call, q PersonRequest) (Person, error) { return s.AddPerson(c, c.by, q) })
+	route(a, "POST /v1/policy", func(c call, q PolicyRequest) (Policy, error) { return s.SetPolicy(c, c.by, q) })
+	route(a, "GET /v1/policy", func(c call, _ none) (Policy, error) { return s.Policy(c, c.by) })
+	route(a, "POST /v1/policy/why", func(c call, q ReachRequest) (Reach, error) { return s.Reach(c, c.by, q) })
 	route(a, "POST /v1/roles", func(c call, q RoleRequest) (Roles, error) { return s.SetRoles(c, c.by, q) })
 	list(a, "GET /v1/people", func(c call) ([]Person, error) { return s.People(c, c.by) }, personKey)
 	route(a, "GET /v1/people/{id}", func(c call, _ none) (Person, error) { return one(c, "person", s.People, personKey) })
