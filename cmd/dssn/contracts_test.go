@@ -2,6 +2,8 @@ package main
 
 import (
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +20,7 @@ import (
 func TestEveryClassKeepsItsWordOnARunningLab(t *testing.T) {
 	need.Root(t)
 	need.Long(t)
+	need.Tool(t, "ping")
 	l, err := lab.Boot(t.Context(), lab.BootOptions{ID: "classes", Topology: []byte(threeHubs), Holder: "a", Consumer: "c", MTU: 1500, Program: program(t)}, logWriter{t})
 	if err != nil {
 		t.Fatal(err)
@@ -90,7 +93,7 @@ func TestEveryClassKeepsItsWordOnARunningLab(t *testing.T) {
 	t.Logf("bulk: placed to be done by %s, done at %s, deadline %s", b.Finish, b.Ended, b.Until)
 
 	// Assured: a bound that holds beside a flood, or a refusal that says which would.
-	calm, flood := publish("calm", 4<<20), publish("flood", 96<<20)
+	calm, flood := publish("calm", 4<<20), publish("flood", 160<<20)
 	if r, err := l.Type(t.Context(), "c-terminal", "dssn", "reserve", "--to", calm.String(), "--class", "assured", "--committed", "40M", "--delay", "1ms"); err != nil || r.Code == exitOK || !strings.Contains(r.Err, "--delay") {
 		t.Errorf("a delay below that of light: exit code %d, %s, %v", r.Code, r.Err, err)
 	}
@@ -128,7 +131,14 @@ func TestEveryClassKeepsItsWordOnARunningLab(t *testing.T) {
 	if boosted.Allocated < 400*dssn.Mbps {
 		t.Errorf("the boost has %s", boosted.Allocated)
 	}
-	get(calm, "calm-got") // beside the flood
+	// Beside the flood: the assured data, and probes of its way. A round trip is more than
+	// the way that is bounded.
+	rtt := pings(v.works("c-terminal", "ping", "-6", "-n", "-c", "100", "-i", "0.01", calm.String()))
+	if len(rtt) == 0 || rtt[len(rtt)/2] > a.DelayBound {
+		t.Fatalf("beside the flood the probes took %v; %s one way is promised", rtt, a.DelayBound)
+	}
+	t.Logf("assured, beside the flood: %d round trips, %s at the median, at most %s; bound %s one way", len(rtt), rtt[len(rtt)/2], rtt[len(rtt)-1], a.DelayBound)
+	get(calm, "calm-got")
 	if r := <-done; r.Code != exitOK {
 		t.Fatalf("the boosted fetch: exit code %d: %s", r.Code, r.Err)
 	}
@@ -154,4 +164,17 @@ func TestEveryClassKeepsItsWordOnARunningLab(t *testing.T) {
 	}
 	v.works("c-terminal", "dssn", "modify", e.ID.String(), "--until", "30m")
 	t.Log(v.works("c-terminal", "dssn", "extend", e.ID.String(), "--until", "1h"))
+}
+
+var pingTime = regexp.MustCompile(`time=([0-9.]+) ms`)
+
+// pings returns the round trips that ping printed, ascending.
+func pings(text string) (out []time.Duration) {
+	for _, m := range pingTime.FindAllStringSubmatch(text, -1) {
+		if d, err := time.ParseDuration(m[1] + "ms"); err == nil {
+			out = append(out, d)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
