@@ -350,3 +350,48 @@ func TestAKnownCallerMayBeWrongOften(t *testing.T) {
 		t.Errorf("a stranger's large body: %d %s", status, text)
 	}
 }
+
+// What is answered is what the document describes.
+func TestAnswersFitTheDocument(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	w := newWorld(t, ctx)
+	rec := must(w.holder.Record("rain", 1<<30))(t)
+	must(w.holder.V1.Publish(ctx, northbound.PublishRequest{Record: rec}))(t)
+	g := must(w.holder.V1.Grant(ctx, northbound.GrantRequest{Data: rec.ID.Prefix(), To: "south", Until: time.Now().Add(time.Hour)}))(t)
+	r := must(w.consumer.V1.Reserve(ctx, northbound.ReservationRequest{Data: rec.ID, Committed: dssn.Gbps, Ceiling: 2 * dssn.Gbps, Class: dssn.ClassElastic}))(t)
+	f := must(w.op.Freeze(ctx, northbound.FreezeRequest{Party: "north", Reason: "a drill"}))(t)
+	op := w.person(ctx, northbound.PersonRequest{Name: "root", Role: northbound.RoleOperator})
+	_, _, text := op.do(ctx, "GET", "/v1/openapi.json", nil)
+	var doc oas
+	if err := json.Unmarshal([]byte(text), &doc); err != nil {
+		t.Fatal(err)
+	}
+	judged := 0
+	for _, path := range []string{"/v1/whoami", "/v1/institutions", "/v1/datasets", "/v1/datasets/" + rec.ID.String(), "/v1/resolve/" + rec.ID.String(), "/v1/grants", "/v1/grants/" + g.ID,
+		"/v1/freezes", "/v1/freezes/" + f.ID, "/v1/people", "/v1/people/root", "/v1/reservations", "/v1/reservations/" + r.ID.String(), "/v1/reservations/" + r.ID.String() + "/why",
+		"/v1/usage", "/v1/bills?institution=south", "/v1/bills/issued", "/v1/disputes", "/v1/status", "/v1/events", "/v1/grants/none", "/v1/nothing"} {
+		status, h, text := op.do(ctx, "GET", path, nil)
+		var v any
+		if err := json.Unmarshal([]byte(text), &v); err != nil {
+			t.Errorf("%s was answered %q: %v", path, text, err)
+			continue
+		}
+		if status >= 400 {
+			if err := doc.judge("/components/schemas/Problem", v); err != nil || h.Get("Content-Type") != "application/problem+json" {
+				t.Errorf("%s was answered %d %s, which is no problem of the document: %v", path, status, text, err)
+			}
+			continue
+		}
+		bare, _, _ := strings.Cut(path, "?")
+		bare = strings.NewReplacer(rec.ID.String(), "{id}", g.ID, "{id}", f.ID, "{id}", r.ID.String(), "{id}", "root", "{id}").Replace(bare)
+		pointer := "/paths/" + strings.ReplaceAll(bare, "/", "~1") + "/get/responses/200/content/application~1json/schema"
+		if err := doc.judge(pointer, v); err != nil {
+			t.Errorf("%s was answered %s: %v", path, text, err)
+		}
+		judged++
+	}
+	if judged < 19 {
+		t.Errorf("only %d answers were judged", judged)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -77,12 +78,14 @@ func (o oas) fits(at string, s map[string]any, v any) error {
 	}
 	switch v := v.(type) {
 	case nil:
-		return fmt.Errorf("%s is null", at)
+		if !typed(s, "null") {
+			return fmt.Errorf("%s is null", at)
+		}
 	case map[string]any:
 		return o.fitsObject(at, s, v)
 	case []any:
-		if t, ok := s["type"]; ok && t != "array" {
-			return fmt.Errorf("%s is an array, not %v", at, t)
+		if !typed(s, "array") {
+			return fmt.Errorf("%s is an array, not %v", at, s["type"])
 		}
 		if n, ok := number(s["minItems"]); ok && float64(len(v)) < n {
 			return fmt.Errorf("%s has %d items, less than %v", at, len(v), n)
@@ -98,8 +101,8 @@ func (o oas) fits(at string, s map[string]any, v any) error {
 	case float64:
 		return fitsNumber(at, s, v)
 	case bool:
-		if t, ok := s["type"]; ok && t != "boolean" {
-			return fmt.Errorf("%s is a boolean, not %v", at, t)
+		if !typed(s, "boolean") {
+			return fmt.Errorf("%s is a boolean, not %v", at, s["type"])
 		}
 	}
 	return nil
@@ -125,8 +128,8 @@ func (o oas) discriminated(at string, s, d map[string]any, v any) error {
 }
 
 func (o oas) fitsObject(at string, s map[string]any, v map[string]any) error {
-	if t, ok := s["type"]; ok && t != "object" {
-		return fmt.Errorf("%s is an object, not %v", at, t)
+	if !typed(s, "object") {
+		return fmt.Errorf("%s is an object, not %v", at, s["type"])
 	}
 	for _, r := range list(s["required"]) {
 		if _, ok := v[r.(string)]; !ok {
@@ -140,6 +143,11 @@ func (o oas) fitsObject(at string, s map[string]any, v map[string]any) error {
 		return fmt.Errorf("%s has %d properties, more than %v", at, len(v), n)
 	}
 	ps, _ := s["properties"].(map[string]any)
+	for name := range v {
+		if s["additionalProperties"] == false && ps[name] == nil {
+			return fmt.Errorf("%s.%s is not described", at, name)
+		}
+	}
 	for name, p := range ps {
 		if e, ok := v[name]; ok {
 			if err := o.fits(at+"."+name, p.(map[string]any), e); err != nil {
@@ -151,8 +159,8 @@ func (o oas) fitsObject(at string, s map[string]any, v map[string]any) error {
 }
 
 func fitsString(at string, s map[string]any, v string) error {
-	if t, ok := s["type"]; ok && t != "string" {
-		return fmt.Errorf("%s is a string, not %v", at, t)
+	if !typed(s, "string") {
+		return fmt.Errorf("%s is a string, not %v", at, s["type"])
 	}
 	if p, ok := s["pattern"].(string); ok && !regexp.MustCompile(strings.ReplaceAll(p, "9-_", `9\-_`)).MatchString(v) {
 		return fmt.Errorf("%s is %q, which does not match %s", at, v, p)
@@ -184,9 +192,8 @@ func fitsString(at string, s map[string]any, v string) error {
 }
 
 func fitsNumber(at string, s map[string]any, v float64) error {
-	switch t := s["type"]; {
-	case t == "integer" && v != math.Trunc(v), t != nil && t != "integer" && t != "number":
-		return fmt.Errorf("%s is %v, not %v", at, v, t)
+	if !typed(s, "number") && (!typed(s, "integer") || v != math.Trunc(v)) {
+		return fmt.Errorf("%s is %v, not %v", at, v, s["type"])
 	}
 	if n, ok := number(s["minimum"]); ok && v < n {
 		return fmt.Errorf("%s is %v, less than %v", at, v, n)
@@ -198,6 +205,20 @@ func fitsNumber(at string, s map[string]any, v float64) error {
 		return fmt.Errorf("%s is %v, more than 32 bits", at, v)
 	}
 	return nil
+}
+
+// typed reports whether a schema allows a type: by name, by a list of names (as
+// OpenAPI 3.1 has them), or by saying nothing.
+func typed(s map[string]any, name string) bool {
+	switch t := s["type"].(type) {
+	case nil:
+		return name != "null" || len(s) == 0
+	case string:
+		return t == name
+	case []any:
+		return slices.Contains(t, any(name))
+	}
+	return false
 }
 
 func list(v any) []any { l, _ := v.([]any); return l }
