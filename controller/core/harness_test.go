@@ -484,6 +484,11 @@ func (s *script) do(line string) (string, error) {
 		if id == 0 {
 			id = s.res[arg(2)+"/"+arg(3)]
 		}
+		for _, r := range s.c.Reservations(operator) {
+			if id == 0 && r.Implicit && r.Data == s.dataset(arg(3)) && r.From == r.Data.Prefix() {
+				id = r.ID // the background traffic of the data
+			}
+		}
 		u := southbound.Usage{Epoch: fmt.Sprintf("%016x", n("epoch")), Sequence: n("seq"),
 			Counts: []southbound.Count{{Reservation: id, SentBytes: n("sent"), SentPackets: n("sent") / 1000, ReceivedBytes: n("received"), ReceivedPackets: n("received") / 1000}}}
 		if end := option(w, "end"); end != "" {
@@ -525,6 +530,18 @@ func (s *script) do(line string) (string, error) {
 	case "unfreeze": // unfreeze BY: the last one
 		_, err := s.step(core.Input{Unfreeze: &core.Unfreeze{By: s.by(arg(1)), ID: s.grants["freeze"]}})
 		return "lifted", err
+	case "background": // background: what data without a contract has
+		var b strings.Builder
+		for _, r := range s.c.Reservations(operator) {
+			if r.Implicit && r.From == r.Data.Prefix() && r.State != northbound.StateTerminated {
+				for name, id := range s.data {
+					if id == r.Data {
+						fmt.Fprintf(&b, "%s to %s %s; ", name, r.Egress, r.Allocated)
+					}
+				}
+			}
+		}
+		return b.String(), nil
 	case "solve": // solve [stale]: outside, on a snapshot
 		version, short := s.c.Short()
 		snap, err := s.c.Snapshot()
