@@ -24,12 +24,14 @@ type Repack struct {
 // Short reports whether something that is promised has no path that carries it, and
 // the version of the promises.
 func (c *Core) Short() (version int64, short bool) {
-	for key := range c.tally.faulty {
-		if p := c.s.Pairs[key]; p != nil && c.promised != nil && len(c.promised.of[key]) > 0 {
-			return c.s.Promises, true
-		}
+	if c.graph == nil || len(c.tally.faulty) == 0 {
+		return c.s.Promises, false
 	}
-	return c.s.Promises, false
+	p := c.syncPromises()
+	for key := range c.tally.faulty {
+		short = short || len(p.of[key]) > 0
+	}
+	return c.s.Promises, short
 }
 
 // solveTries is how many arrangements are tried.
