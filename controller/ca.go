@@ -1,9 +1,9 @@
 package controller
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
@@ -13,7 +13,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math/big"
 	"net"
 	"net/url"
@@ -38,56 +37,45 @@ const nodeURI = "spiffe://dssn/node/"
 
 // authority signs certificates: ECDSA P-256, because every TLS client has it.
 type authority struct {
-	key   *ecdsa.PrivateKey
+	key   crypto.Signer
 	cert  *x509.Certificate
 	clock func() time.Time
 }
 
-// openAuthority reads ca.key and ca.pem in dir, or makes them.
-func openAuthority(dir string, clock func() time.Time) (*authority, error) {
-	a := &authority{clock: clock}
-	keyFile, certFile := filepath.Join(dir, "ca.key"), filepath.Join(dir, "ca.pem")
-	text, err := os.ReadFile(keyFile)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		if a.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
-			return nil, err
-		}
-		der, err := x509.MarshalPKCS8PrivateKey(a.key)
-		if err != nil {
-			return nil, err
-		}
-		if err := writeFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600); err != nil {
-			return nil, err
-		}
-	case err != nil:
-		return nil, fmt.Errorf("read the authority's key: %w", err)
-	default:
-		block, _ := pem.Decode(text)
-		if block == nil {
-			return nil, fmt.Errorf("%s holds no key: restore it from a backup", keyFile)
-		}
-		k, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", keyFile, err)
-		}
-		var ok bool
-		if a.key, ok = k.(*ecdsa.PrivateKey); !ok {
-			return nil, fmt.Errorf("%s holds a %T, not an ECDSA key: restore it from a backup", keyFile, k)
-		}
+// openAuthority opens the authority whose certificate is ca.pem in dir, or makes
+// that certificate. Its key is where open says; nil means ca.key in dir.
+func openAuthority(dir string, open OpenSigner, clock func() time.Time) (*authority, error) {
+	if open == nil {
+		open = func() (crypto.Signer, error) { return fileSigner(filepath.Join(dir, "ca.key")) }
 	}
-	if text, err = os.ReadFile(certFile); err == nil {
+	key, err := open()
+	if err != nil {
+		return nil, err
+	}
+	a := &authority{key: key, clock: clock}
+	certFile := filepath.Join(dir, "ca.pem")
+	text, err := os.ReadFile(certFile)
+	if err == nil {
 		if block, _ := pem.Decode(text); block != nil {
 			if a.cert, err = x509.ParseCertificate(block.Bytes); err != nil {
 				return nil, fmt.Errorf("read %s: %w", certFile, err)
 			}
-			if pub, ok := a.cert.PublicKey.(*ecdsa.PublicKey); ok && pub.Equal(&a.key.PublicKey) {
-				return a, nil
+			if pub, ok := a.cert.PublicKey.(*ecdsa.PublicKey); ok && pub.Equal(a.key.Public()) {
+				return a, a.inForce(certFile)
 			}
 		}
-		return nil, fmt.Errorf("%s does not fit ca.key: remove it to have it made again", certFile)
+		return nil, fmt.Errorf("%s does not fit the authority's key: remove it to have it made again", certFile)
 	}
 	return a, a.selfSign(certFile)
+}
+
+// inForce refuses an authority whose certificate has ended: nothing that it signs
+// would be believed.
+func (a *authority) inForce(certFile string) error {
+	if end := a.cert.NotAfter; a.clock().After(end) {
+		return fmt.Errorf("the authority's certificate %s ended at %s, and nodes believe nothing that it signs: check this host's clock; if it is right, move the file away and start again, which makes one with the same key, and let nodes join again with new tokens", certFile, end.Format(time.RFC3339))
+	}
+	return nil
 }
 
 func (a *authority) selfSign(certFile string) error {
@@ -101,7 +89,7 @@ func (a *authority) selfSign(certFile string) error {
 		NotBefore: now.Add(-backdate), NotAfter: now.Add(caLife),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 	}
-	der, err := x509.CreateCertificate(rand.Reader, t, t, &a.key.PublicKey, a.key)
+	der, err := x509.CreateCertificate(rand.Reader, t, t, a.key.Public(), a.key)
 	if err != nil {
 		return fmt.Errorf("make the authority's certificate: %w", err)
 	}

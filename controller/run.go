@@ -70,6 +70,11 @@ type Options struct {
 	// Ready, if set, is called once everything answers, with the URLs that nodes
 	// can join at.
 	Ready func(urls []string)
+	// Signer opens the authority's key; nil means the file ca.key in State.
+	Signer OpenSigner
+	// RenewGrace is how long after its end a node's certificate may still be renewed
+	// with its old key; 0 means DefaultRenewGrace, less than that no grace.
+	RenewGrace time.Duration
 	// Clock is time.Now unless a test says otherwise.
 	Clock func() time.Time
 }
@@ -88,9 +93,11 @@ type Controller struct {
 	urls     []string
 	domain   *bgp.Supervisor // nil where no BGP is spoken
 	stopping chan struct{}   // closed when shutdown begins
-	profiles []camara.Profile
-	sinks    *sinks
-	changed  bell // rings when the state or what nodes act on may have changed
+
+	renewGrace time.Duration // see grace.go
+	profiles   []camara.Profile
+	sinks      *sinks
+	changed    bell // rings when the state or what nodes act on may have changed
 
 	strangers strangers
 }
@@ -138,12 +145,15 @@ func (o *Options) defaults() {
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
+	if o.RenewGrace == 0 {
+		o.RenewGrace = DefaultRenewGrace
+	}
 }
 
 func newController(j *journal.Journal, o *Options) (*Controller, error) {
-	c := &Controller{sessions: newSessions(), logger: o.Logger, clock: o.Clock, version: o.Version, stopping: make(chan struct{})}
+	c := &Controller{renewGrace: max(o.RenewGrace, 0), sessions: newSessions(), logger: o.Logger, clock: o.Clock, version: o.Version, stopping: make(chan struct{})}
 	var err error
-	if c.ca, err = openAuthority(o.State, o.Clock); err != nil {
+	if c.ca, err = openAuthority(o.State, o.Signer, o.Clock); err != nil {
 		return nil, err
 	}
 	log, err := openLog(j)
@@ -323,7 +333,8 @@ func closeAll(ls []net.Listener) {
 
 func (c *Controller) server(h http.Handler) *http.Server {
 	return &http.Server{
-		Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
+		ConnContext: c.began,
+		Handler:     h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
 		HTTP2: &http.HTTP2Config{
 			SendPingTimeout: 10 * time.Second, PingTimeout: 10 * time.Second, MaxConcurrentStreams: 64,
 		},
@@ -384,8 +395,9 @@ func (c *Controller) listen(addresses []string) (out []net.Listener, err error) 
 		MinVersion:       tls.VersionTLS13,
 		CurvePreferences: []tls.CurveID{tls.X25519MLKEM768},
 		GetCertificate:   keep.get,
-		ClientAuth:       tls.VerifyClientCertIfGiven,
+		ClientAuth:       tls.RequestClientCert, // verified below
 		ClientCAs:        c.ca.pool(),
+		VerifyConnection: c.verifyNode,
 		Time:             c.clock,
 		NextProtos:       []string{"h2", "http/1.1"},
 	}
@@ -460,7 +472,11 @@ func (c *Controller) remoteHandler() http.Handler {
 	guarded := c.guard(mux)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
-			r = r.WithContext(context.WithValue(r.Context(), peerKey{}, c.identify(r.TLS)))
+			p := c.identify(r.TLS)
+			if err := expired(r); p.err == nil && err != nil {
+				p = peer{err: err}
+			}
+			r = r.WithContext(context.WithValue(r.Context(), peerKey{}, p))
 		}
 		guarded.ServeHTTP(w, r)
 	})

@@ -128,6 +128,9 @@ func (u *uplink) run(ctx context.Context) {
 			return
 		}
 		u.note(ControllerStatus{URL: url, LastError: err.Error()})
+		// The next attempt shakes hands anew, with the newest certificate: the
+		// connection may have begun with one that has ended.
+		u.client.CloseIdleConnections()
 		if time.Since(began) > lastRetry {
 			wait = firstRetry
 		}
@@ -282,6 +285,7 @@ func (r *renewal) renew(ctx context.Context) error {
 		return err
 	}
 	r.certificate.Store(c)
+	r.client.CloseIdleConnections()
 	r.log.Info("certificate renewed", "until", c.Leaf.NotAfter)
 	return nil
 }

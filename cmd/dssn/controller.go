@@ -31,6 +31,9 @@ certificate authority's key, and controller.sock for the local operator. It can 
 killed at any moment without loss of what was acknowledged; nodes go on without it.`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if o.RenewGrace == 0 {
+				o.RenewGrace = -1
+			}
 			if o.Block, err = netip.ParsePrefix(block); err != nil {
 				return usagef("%q is not a locator block: write an IPv6 /32 such as %s", block, dssn.LabBlock)
 			}
@@ -64,6 +67,7 @@ killed at any moment without loss of what was acknowledged; nodes go on without 
 	f.StringVar(&o.Witnesses, "witnesses", "", "policy `file` naming the witnesses that cosign the evidence log (default: none)")
 	f.StringVar(&o.BGP, "bgp", "", "dssn-bgp/1 `file`: announce the identifiers' regions to other domains (default: speak to none)")
 	f.StringSliceVar(&o.Listen, "listen", []string{"[::]:8443"}, "`address` to answer nodes and programs at, with TLS")
+	f.DurationVar(&o.RenewGrace, "renew-grace", controller.DefaultRenewGrace, "how long after its `end` a node's certificate can still be renewed with its old key; negative: not at all")
 	f.StringVar(&block, "block", dssn.LabBlock.String(), "locator `block` of the network's SIDs")
 	f.StringVar(&operator, "operator", "3fff:d55::/32", "the operator's `prefix`, from which institutions get their /64")
 	return cmd
