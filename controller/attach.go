@@ -218,7 +218,7 @@ func (c *Controller) hear(ctx context.Context, s *session, up *southbound.Up) er
 	switch {
 	case up.Hello != nil:
 		c.sessions.update(s.node, func(l *live) { l.version = up.Hello.Version })
-		if _, err := c.tell(ctx, core.Input{Hello: &core.Hello{Node: s.name, Features: up.Hello.Features}}); err != nil {
+		if _, err := c.tell(ctx, core.Input{Hello: &core.Hello{Node: s.name, Features: up.Hello.Features, Generation: up.Hello.Generation}}); err != nil {
 			return err
 		}
 		var a *southbound.Assignment

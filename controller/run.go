@@ -116,7 +116,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err := os.MkdirAll(o.State, 0o700); err != nil {
 		return fmt.Errorf("make the state directory: %w", err)
 	}
-	j, err := journal.Open(filepath.Join(o.State, "controller.db"))
+	j, err := journal.Open(filepath.Join(o.State, databaseName))
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ func controllerCommand() *cobra.Command {
 	return group(&cobra.Command{
 		Use:   "controller",
 		Short: "Run the controller of a network",
-	}, controllerRunCommand(), controllerBGPCommand())
+	}, controllerRunCommand(), controllerBackupCommand(), controllerRestoreCommand(), controllerBGPCommand())
 }
 
 func controllerRunCommand() *cobra.Command {

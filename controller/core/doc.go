@@ -13,7 +13,8 @@
 //	state.go      what is remembered
 //	registry.go   institutions, tokens, nodes
 //	catalogue.go  datasets, grants
-//	network.go    links, the graph, forwarding
+//	network.go    what nodes see of links, and what they say of themselves
+//	graph.go      the backbone and its terminals: graph, forwarding, segments
 //	routing.go    one path and its repairs per ordered pair of edges
 //	contract.go   reservations: hold, commit, modify, release; refusals
 //	admit.go      what is asked for and whether it fits: promises.go (the calendar),

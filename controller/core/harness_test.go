@@ -325,10 +325,11 @@ func (s *script) do(line string) (string, error) {
 			return "", err
 		}
 		return fmt.Sprintf("%s %s SID %s", r.Node.Name, r.Node.Node, r.Node.SID), nil
-	case "hello": // hello NODE [aes] [workers=]
+	case "hello": // hello NODE [aes] [workers=] [generation=]
 		f := southbound.Features{NextCSID: true, CarrierEgress: true, AES256GCM: arg(2) == "aes"}
 		f.Workers, _ = strconv.Atoi(option(w, "workers"))
-		_, err := s.step(core.Input{Hello: &core.Hello{Node: arg(1), Features: f}})
+		has, _ := strconv.ParseUint(option(w, "generation"), 10, 64)
+		_, err := s.step(core.Input{Hello: &core.Hello{Node: arg(1), Features: f, Generation: has}})
 		return "said", err
 	case "remove":
 		_, err := s.step(core.Input{RemoveNode: &core.RemoveNode{By: operator, Node: arg(1)}})

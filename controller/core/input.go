@@ -107,6 +107,8 @@ type RemoveNode struct {
 type Hello struct {
 	Node     string              `json:"node"`
 	Features southbound.Features `json:"features"`
+	// Generation is that of the assignment which the node has.
+	Generation uint64 `json:"generation,omitempty"`
 }
 
 // Adjacencies are all links of a node as it sees them now.

@@ -36,7 +36,7 @@ func (c *Core) Redundant(in Input) bool {
 		return n != nil && maps.Equal(n.Neighbours, neighbours(in.Adjacencies.Links)) && (n.Role != southbound.RoleTerminal || n.Hub != "")
 	case in.Hello != nil:
 		n := c.s.Nodes[in.Hello.Node]
-		return n != nil && n.Features == in.Hello.Features
+		return n != nil && n.Features == in.Hello.Features && !c.behind(in.Hello)
 	case in.PathUse != nil:
 		n, p := c.s.Nodes[in.PathUse.Node], c.nodeByID(in.PathUse.Peer)
 		return n == nil || p == nil || n.InUse[p.Name] == in.PathUse.Carrier
@@ -64,7 +64,26 @@ func (x *step) hello(in *Hello) error {
 		x.changedNode(n) // carriers depend on who can steer
 		x.event("features-changed", n.Name, 0, "%s now says: next-csid %v, carrier-egress %v, AES-256-GCM %v, %d workers %s", n.Name, in.Features.NextCSID, in.Features.CarrierEgress, in.Features.AES256GCM, in.Features.Workers, in.Features.Why)
 	}
+	if x.behind(in) {
+		is := x.s.Issued[n.Name]
+		x.event("generation-behind", n.Name, 0, "%s has generation %d of its assignment and %d was the last one known here, as after a restored backup: the next is above both", n.Name, in.Generation, is.Generation)
+		is.Generation, is.Digest = in.Generation, ""
+		x.touchNode(n.Name)
+		x.replan = true
+	}
 	return nil
+}
+
+// maxGeneration bounds what a node can say that it has, so that generations can
+// go on from there.
+const maxGeneration = 1 << 53
+
+// behind reports whether a node has a newer assignment than was ever issued, as
+// far as is known here: the state is from a backup. The node would take none
+// that is not above its own.
+func (c *Core) behind(in *Hello) bool {
+	is := c.s.Issued[in.Node]
+	return is != nil && in.Generation > is.Generation && in.Generation < maxGeneration
 }
 
 // adjacencies takes what a node sees of its neighbours. A terminal's first
