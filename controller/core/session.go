@@ -162,7 +162,10 @@ func (x *step) createSession(in *CreateSession) (*camara.SessionInfo, error) {
 		}
 	}
 	for _, s := range x.s.Sessions {
-		if other, err := x.served(&s.Request.ApplicationServer); err == nil && other == id && s.Device == n.Name && s.Info == camara.NetworkTerminated {
+		if s.Device != n.Name || s.Info != camara.NetworkTerminated {
+			continue
+		}
+		if other, err := x.served(&s.Request.ApplicationServer); err == nil && other == id {
 			return nil, code(camara.CodeConflict, "")
 		}
 	}
