@@ -10,9 +10,9 @@ TOPOLOGY_BENCH = go run ./topology/internal/bench -reference ../shared/te/refere
 .PHONY: bench-topology bench-topology-200 bench-topology-kdl bench-topology-large bench-topology-day judge-topology
 bench-topology: bench-topology-200 bench-topology-kdl bench-topology-large ## the solver with its proofs beside the reference and a linear program (python3, ../shared, coinor-clp)
 
-# up to 200 nodes: cold, after a failure, after a change, with the linear program
+# up to 200 nodes: cold, after a failure, after a change, max-min warm beside cold, with the linear program
 bench-topology-200: $(BENCH_TOPOLOGIES:%=$(BENCH_TOPOLOGY_DIR)/%.json)
-	$(BENCH) topology-200 -title "Solver on networks of up to 200 nodes, beside a linear program" -- $(TOPOLOGY_BENCH) -tasks flow,lambda,maxmin,failure,change -lp-limit $(BENCH_TOPOLOGY_LP) $^
+	$(BENCH) topology-200 -title "Solver on networks of up to 200 nodes, beside a linear program" -- $(TOPOLOGY_BENCH) -tasks flow,lambda,maxmin,failure,change,fair -lp-limit $(BENCH_TOPOLOGY_LP) $^
 
 # 754 nodes, 567,762 demands, and admission on its map
 bench-topology-kdl: $(BENCH_TOPOLOGY_DIR)/Kdl.json

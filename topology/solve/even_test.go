@@ -164,13 +164,13 @@ func TestFairnessStartsWarm(t *testing.T) {
 
 // TestFairnessStoppedAtOnceIsFeasibleAndFair: an answer can be taken at any time.
 func TestFairnessStoppedAtOnceIsFeasibleAndFair(t *testing.T) {
-	for _, in := range developmentInstances(t, 60) {
+	for _, in := range developmentInstances(t, 115) {
 		exact, err := Solve(in, Options{Objective: MaxMinFair})
 		if err != nil {
 			t.Fatal(err)
 		}
 		n, last := in.Demands.Len(), 0.0
-		for _, asked := range []int{0, 6, 40} {
+		for _, asked := range []int{0, 6, 40, 120, 300, 600} {
 			count := 0
 			a, err := Solve(in, Options{Objective: MaxMinFair, Stop: func() bool { count++; return count > asked }})
 			if err != nil {

@@ -19,7 +19,7 @@ const (
 	alphaFirst = 4.0
 	alphaStep  = 1.4
 	alphaMost  = 48.0
-	alphaWarm  = 16.0
+	alphaWarm  = 48.0
 	kappaEven  = 2.0
 	kappaGrows = 1.1
 	evenTol    = 0.3 // over α: levels nearer than this are not told apart
@@ -154,10 +154,23 @@ func (c *climb) beginAt(a *evenAnswer) {
 		c.best = append(c.best, dealt{f.demand, f.path, f.rate * math.Min(1, c.amount(f.demand, c.level)/has[f.demand])})
 	}
 	c.hint = a.full
-	// The newest path is the one that is tried first when a level goes up: the largest one.
+	// The newest path is the one that is tried first when a level goes up.
 	for i, f := range a.flows {
 		if i == 0 || a.flows[i-1].demand != f.demand {
 			c.newest(f.demand, f.path)
+		}
+	}
+}
+
+// takeUp makes the answer's paths the newest of those who still rise, where they are still known
+// and no link of them is spent, so that what is left is shared over these.
+func (c *climb) takeUp(a *evenAnswer) {
+	for i, f := range a.flows {
+		first := i == 0 || a.flows[i-1].demand != f.demand
+		if first && c.speed[f.demand] > 0 && !slices.ContainsFunc(c.store.path(f.path), func(l int32) bool { return c.spent[l] }) {
+			if path := c.store.find(f.demand, c.store.path(f.path)); path >= 0 {
+				c.newest(f.demand, path)
+			}
 		}
 	}
 }

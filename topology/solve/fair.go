@@ -40,11 +40,7 @@ func solveFair(in *Instance, n *net, o Options) (*Allocation, error) {
 			even = c.evenly()
 		}
 		if !c.climbStage(a, s) {
-			if even != nil && len(a.Levels) == 0 {
-				c.best = even.flows
-			} else {
-				c.shareRest()
-			}
+			c.endEarly(even, len(a.Levels) > 0)
 		}
 	}
 	a.Flows = c.export(c.fit(c.best))
@@ -151,6 +147,42 @@ func (c *climb) shareRest() {
 	p := newPourer(c, c.best)
 	p.pour()
 	c.best = p.flows()
+}
+
+// forProofs is how much less of their wishes demands may have, in the geometric mean, for the sake of
+// rates that levels prove.
+const forProofs = 0.005
+
+// endEarly takes the best there is where the climb did not come to its end: what levels have proved and
+// the rest shared, or else the even sweeps' answer, if that is there and much fairer.
+func (c *climb) endEarly(even *evenAnswer, proved bool) {
+	if even == nil {
+		c.shareRest()
+		return
+	}
+	if proved {
+		c.takeUp(even)
+		c.shareRest()
+		if c.shares(c.best) > c.shares(even.flows)-forProofs {
+			return
+		}
+	}
+	c.best = even.flows
+}
+
+// shares is the mean logarithm of what part of its wish everybody has who can have any.
+func (c *climb) shares(flows []dealt) (sum float64) {
+	has, reached := make([]float64, len(c.most)), 0
+	for _, f := range flows {
+		has[f.demand] += f.rate
+	}
+	for d, most := range c.most {
+		if most > 0 {
+			sum += math.Log(math.Max(1e-9, has[d]/most))
+			reached++
+		}
+	}
+	return sum / float64(max(1, reached))
 }
 
 // fit scales flows down where rounding has overfilled a link, and sets what is

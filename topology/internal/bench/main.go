@@ -6,7 +6,7 @@
 //
 // Tasks: flow, lambda and maxmin from nothing; failure, the greatest flow after one
 // link has failed, from the answer before; change, the same after 5 % of the demands
-// have changed; admit, one reservation in a calendar of ten thousand.
+// have changed; fair, max-min after a failure, a drain or a change, from the answer before and from nothing; admit, one reservation in a calendar of ten thousand.
 package main
 
 import (
@@ -35,7 +35,7 @@ type bench struct {
 func main() {
 	b := bench{}
 	reference := flag.String("reference", "", "reference.json of ../shared/te")
-	tasks := flag.String("tasks", "flow,lambda,maxmin", "which to run: flow, lambda, maxmin, failure, change, admit, day")
+	tasks := flag.String("tasks", "flow,lambda,maxmin", "which to run: flow, lambda, maxmin, failure, change, fair, admit, day")
 	flag.Float64Var(&b.gap, "gap", 1e-4, "proven gap at which to stop")
 	flag.Float64Var(&b.warmGap, "warm-gap", 2e-3, "the same after a failure or a change")
 	flag.DurationVar(&b.limit, "limit", 30*time.Second, "time after which the best answer so far is taken")
@@ -79,6 +79,8 @@ func (b *bench) run(files, tasks []string, events int) error {
 				err = b.failure(name, in)
 			case "change":
 				err = b.change(name, in)
+			case "fair":
+				err = b.fair(name, in)
 			case "admit":
 				err = b.admit(name, in)
 			case "day":

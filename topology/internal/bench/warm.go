@@ -64,12 +64,7 @@ func (b *bench) change(name string, in *solve.Instance) error {
 	worst := 0.0
 	for range max(3, b.failures/4) {
 		after := &solve.Instance{Name: in.Name, Graph: in.Graph, Demands: in.Demands}
-		after.Demands.Rate = slices.Clone(in.Demands.Rate)
-		for i, x := range after.Demands.Rate {
-			if r.IntN(20) == 0 {
-				after.Demands.Rate[i] = max(1, dssn.Bandwidth(float64(x)*(0.5+1.5*r.Float64())))
-			}
-		}
+		after.Demands.Rate = changed(in.Demands.Rate, r)
 		gap, err := b.warm(after, before, &times)
 		if err != nil {
 			return err
@@ -92,6 +87,57 @@ func (b *bench) warm(in *solve.Instance, before *solve.Allocation, times *sample
 		return 0, err
 	}
 	return v.Gap, nil
+}
+
+// fair solves max-min after a failure, a drain and a change of 5 % of the demands in turn,
+// from the answer before and, beside it, from nothing.
+func (b *bench) fair(name string, in *solve.Instance) error {
+	before, err := solve.Solve(in, solve.Options{Objective: solve.MaxMinFair})
+	if err != nil {
+		return err
+	}
+	r := rand.New(rand.NewPCG(4, 1))
+	var times [2]sample
+	unproved := [2]int{}
+	for i := range b.failures {
+		after := &solve.Instance{Name: in.Name, Graph: in.Graph.Clone(), Demands: in.Demands}
+		link := r.IntN(in.Graph.NumLinks())
+		switch i % 3 {
+		case 0:
+			after.Graph.SetDown(link, true)
+		case 1:
+			after.Graph.SetDrained(link, true)
+		case 2:
+			after.Demands.Rate = changed(in.Demands.Rate, r)
+		}
+		for k, warm := range []*solve.Allocation{before, nil} {
+			a, clock, processor, err := b.solve(after, solve.Options{Objective: solve.MaxMinFair, Warm: warm})
+			if err != nil {
+				return err
+			}
+			v, err := solve.Verify(after, a)
+			if err != nil {
+				return err
+			}
+			times[k].add(clock, processor)
+			unproved[k] += v.Unproved
+		}
+	}
+	for k, what := range []string{"from the answer before", "from nothing"} {
+		times[k].print(name, in.Demands.Len(), "fair", 0, fmt.Sprintf("max-min after %d failures, drains and changes, %s, %d rates unproved", b.failures, what, unproved[k]))
+	}
+	return nil
+}
+
+// changed gives one demand in twenty another rate, half to twice what it was.
+func changed(rates []dssn.Bandwidth, r *rand.Rand) []dssn.Bandwidth {
+	rates = slices.Clone(rates)
+	for i, x := range rates {
+		if r.IntN(20) == 0 {
+			rates[i] = max(1, dssn.Bandwidth(float64(x)*(0.5+1.5*r.Float64())))
+		}
+	}
+	return rates
 }
 
 // day replays a day of failures and changes, and verifies the answer after each.
