@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -142,4 +144,69 @@ func TestTwoControllersCannotShareAState(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "another controller is using it") {
 		t.Errorf("got %v", err)
 	}
+}
+
+// A client whose controller is killed under its requests says the one that was
+// not answered again, with its key, and each is done once: without the key half
+// of them would be refused, for the institution would be there already.
+func TestWhatIsSaidAgainAfterAKillIsDoneOnce(t *testing.T) {
+	state := t.TempDir()
+	if err := os.WriteFile(filepath.Join(state, "topology.json"), []byte(square), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	socket := filepath.Join(state, controller.SocketName)
+	rounds := 8
+	if testing.Short() {
+		rounds = 3
+	}
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	answered, again := 0, 0
+	for range rounds {
+		p := spawn(t, state)
+		transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
+		}}
+		c := &caller{t: t, http: &http.Client{Transport: transport}, url: "http://dssn"}
+		kill := time.AfterFunc(time.Duration(random.IntN(60_000))*time.Microsecond, func() { p.Process.Signal(syscall.SIGKILL) })
+		for {
+			name := fmt.Sprintf("i%d", answered)
+			r, err := http.NewRequestWithContext(ctx, "POST", c.url+"/v1/institutions", strings.NewReader(`{"name":"`+name+`"}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("Idempotency-Key", "key of "+name)
+			w, err := c.http.Do(r)
+			if err != nil {
+				again++
+				break // killed: said again in the next round
+			}
+			b, err := io.ReadAll(w.Body)
+			w.Body.Close()
+			if err != nil {
+				again++
+				break
+			}
+			if w.StatusCode != http.StatusOK || !strings.Contains(string(b), `"`+name+`"`) {
+				t.Fatalf("seed %d: %s was answered %d %s", seed, name, w.StatusCode, b)
+			}
+			answered++
+		}
+		kill.Stop()
+		p.Process.Kill()
+		p.Wait()
+		transport.CloseIdleConnections()
+	}
+	p := spawn(t, state)
+	defer func() { p.Process.Kill(); p.Wait() }()
+	op := northbound.NewUnixClient(socket)
+	defer op.Close()
+	list, err := op.Institutions(ctx)
+	if n := len(list) - 1; err != nil || n != answered && n != answered+1 { // the operator's own, and one whose answer was lost at last
+		t.Errorf("seed %d: %d institutions after %d answers (%v)", seed, n, answered, err)
+	}
+	t.Logf("%d answered, %d said again", answered, again)
 }
