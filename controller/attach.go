@@ -47,6 +47,10 @@ type session struct {
 	mu         sync.Mutex // guards what waits for the writer
 	assignment *southbound.Assignment
 	ack        *southbound.UsageAck
+	deltas     bool // the node can apply them
+
+	// sent is the last assignment that this stream sent; the writer's own.
+	sent *southbound.Assignment
 }
 
 func newSessions() *sessions {
@@ -72,14 +76,21 @@ func (s *session) put(a *southbound.Assignment, ack *southbound.UsageAck) {
 
 func (s *session) next() (out []*southbound.Down) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ack != nil {
-		out = append(out, &southbound.Down{UsageAck: s.ack})
-	}
-	if s.assignment != nil {
-		out = append(out, &southbound.Down{Assignment: s.assignment})
-	}
+	ack, a, deltas := s.ack, s.assignment, s.deltas
 	s.ack, s.assignment = nil, nil
+	s.mu.Unlock()
+	if ack != nil {
+		out = append(out, &southbound.Down{UsageAck: ack})
+	}
+	if a == nil {
+		return out
+	}
+	if deltas && s.sent != nil && a.Generation > s.sent.Generation {
+		out = append(out, &southbound.Down{Delta: southbound.Diff(s.sent, a)})
+	} else {
+		out = append(out, &southbound.Down{Assignment: a})
+	}
+	s.sent = a
 	return out
 }
 
@@ -217,6 +228,9 @@ func (c *Controller) read(ctx context.Context, s *session, st *stream) error {
 func (c *Controller) hear(ctx context.Context, s *session, up *southbound.Up) error {
 	switch {
 	case up.Hello != nil:
+		s.mu.Lock()
+		s.deltas = up.Hello.Deltas
+		s.mu.Unlock()
 		c.sessions.update(s.node, func(l *live) { l.version = up.Hello.Version })
 		if _, err := c.tell(ctx, core.Input{Hello: &core.Hello{Node: s.name, Features: up.Hello.Features, Generation: up.Hello.Generation}}); err != nil {
 			return err

@@ -170,18 +170,27 @@ func (u *uplink) stream(ctx context.Context, url string) error {
 	s := c.CallBidiStream(ctx)
 	defer s.CloseResponse()
 	defer s.CloseRequest()
-	hello := &southbound.Hello{Generation: u.generation(), Features: u.features, Version: u.version}
+	hello := &southbound.Hello{Generation: u.generation(), Features: u.features, Version: u.version, Deltas: true}
 	if err := s.Send(&southbound.Up{Hello: hello}); err != nil {
 		return receiveError(s, err)
 	}
 	received := make(chan error, 1)
 	go func() {
 		first := true
+		var held *southbound.Assignment // the last that this stream brought
 		for {
 			m, err := s.Receive()
+			if err == nil && m.Delta != nil {
+				// After an error the next stream begins with a whole one.
+				m.Assignment, err = m.Delta.Apply(held)
+				m.Delta = nil
+			}
 			if err != nil {
 				received <- err
 				return
+			}
+			if m.Assignment != nil {
+				held = m.Assignment
 			}
 			if first {
 				first = false

@@ -101,15 +101,22 @@ func (n *Node) Attach(ctx context.Context) error {
 	c := connect.NewClient[southbound.Up, southbound.Down](n.http, n.URL+southbound.Procedure,
 		connect.WithCodec(southbound.Codec{}), connect.WithReadMaxBytes(southbound.MaxMessageBytes))
 	n.stream = c.CallBidiStream(ctx)
-	if err := n.stream.Send(&southbound.Up{Hello: &southbound.Hello{Features: southbound.Features{NextCSID: true, CarrierEgress: true}}}); err != nil {
+	if err := n.stream.Send(&southbound.Up{Hello: &southbound.Hello{Deltas: true, Features: southbound.Features{NextCSID: true, CarrierEgress: true}}}); err != nil {
 		return err
 	}
 	down, ended := make(chan *southbound.Down, 1024), make(chan error, 1)
 	n.down, n.ended = down, ended
 	stream := n.stream
 	go func() {
+		var held *southbound.Assignment
 		for {
 			d, err := stream.Receive()
+			if err == nil && d.Delta != nil {
+				d.Assignment, err = d.Delta.Apply(held)
+			}
+			if err == nil && d.Assignment != nil {
+				held = d.Assignment
+			}
 			if err != nil {
 				ended <- err
 				close(down)

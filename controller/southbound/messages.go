@@ -247,6 +247,7 @@ type Up struct {
 // Down is one message from the controller; exactly one field is set.
 type Down struct {
 	Assignment *Assignment `json:"assignment,omitempty"`
+	Delta      *Delta      `json:"delta,omitempty"` // to nodes whose hello said Deltas
 	UsageAck   *UsageAck   `json:"usage_ack,omitempty"`
 }
 
@@ -255,6 +256,8 @@ type Hello struct {
 	Generation uint64   `json:"generation"` // of the assignment held; 0 for none
 	Features   Features `json:"features"`
 	Version    string   `json:"version"`
+	// Deltas says that the node can apply changes to what this stream sent before.
+	Deltas bool `json:"deltas,omitempty"`
 }
 
 // Adjacencies are all of a node's links as they are now; each message replaces
