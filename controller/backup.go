@@ -53,6 +53,9 @@ func Restore(ctx context.Context, from, state string) (entries int64, err error)
 	if _, err := os.Stat(database); err == nil {
 		return 0, fmt.Errorf("restore to %s: it holds a controller's state: name another directory with --state, or move that one away", state)
 	}
+	if _, err := os.Stat(filepath.Join(from, databaseName)); err != nil {
+		return 0, fmt.Errorf("restore from %s: %w: name a directory that `dssn controller backup` made", from, err)
+	}
 	for _, name := range stateFiles {
 		old, err := os.ReadFile(filepath.Join(state, name))
 		if errors.Is(err, fs.ErrNotExist) {

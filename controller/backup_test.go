@@ -111,7 +111,7 @@ func TestAChangedBackupIsNotRestored(t *testing.T) {
 	if err != nil || len(left) != 0 {
 		t.Errorf("left behind: %v (%v)", left, err)
 	}
-	if _, err := controller.Restore(ctx, filepath.Join(backup, "none"), state); err == nil || !strings.Contains(err.Error(), "no such file") {
+	if _, err := controller.Restore(ctx, filepath.Join(backup, "none"), state); err == nil || !strings.Contains(err.Error(), "controller backup` made") {
 		t.Errorf("restored from nothing: %v", err)
 	}
 	if err := controller.Backup(ctx, filepath.Join(backup, "none"), filepath.Join(backup, "copy")); err == nil {
