@@ -228,6 +228,17 @@ func (p *problem) Error() string {
 	return fmt.Sprintf("the controller refused with status %d %s", p.Status, p.Title)
 }
 
+// unanswered says why a request had no answer. Clocks that are hours apart are told
+// from everything else, because nothing at the URL is wrong then.
+func unanswered(err error, now time.Time) error {
+	var invalid x509.CertificateInvalidError
+	if errors.As(err, &invalid) && invalid.Reason == x509.Expired {
+		return fmt.Errorf("the controller's certificate is good from %s to %s, and this host's clock says %s: set the clock that is wrong and try again",
+			invalid.Cert.NotBefore.UTC().Format(time.RFC3339), invalid.Cert.NotAfter.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
+	}
+	return fmt.Errorf("the controller does not answer: %w; check the URL and that it runs", err)
+}
+
 // maxAnswer bounds what a controller may answer to one request.
 const maxAnswer = southbound.MaxMessageBytes
 
@@ -244,7 +255,7 @@ func postJSON(ctx context.Context, c *http.Client, url string, in, out any) erro
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := c.Do(req)
 	if err != nil {
-		return fmt.Errorf("the controller does not answer: %w; check the URL and that it runs", err)
+		return unanswered(err, time.Now())
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
