@@ -419,10 +419,31 @@ func TestPeopleActByTheirRole(t *testing.T) {
 	status(t, second(admin.AddInstitution(ctx, northbound.InstitutionRequest{Name: "south"})), 403)
 	op := as("root", northbound.RoleOperator, "")
 	must(op.AddInstitution(ctx, northbound.InstitutionRequest{Name: "south"}))(t)
+	// A program of the admin has a token of its own that may only read.
+	with := func(token string) *northbound.Client {
+		c := northbound.NewClient(r.url, controllertest.Pinned(tok.Token))
+		c.Bearer = token
+		t.Cleanup(c.Close)
+		return c
+	}
+	few := must(admin.AddAPIToken(ctx, "nan", northbound.APITokenRequest{Name: "script", Scope: northbound.ScopeRead}))(t)
+	all := must(admin.AddAPIToken(ctx, "nan", northbound.APITokenRequest{Name: "deploy", Scope: northbound.ScopeAll, TTLSeconds: 3600}))(t)
+	must(with(few.Token).People(ctx))(t)
+	status(t, second(with(few.Token).AddPerson(ctx, northbound.PersonRequest{Name: "y", Role: northbound.RoleMember, Institution: "north"})), 403)
+	status(t, second(with(few.Token).AddAPIToken(ctx, "nan", northbound.APITokenRequest{Name: "more", Scope: northbound.ScopeAll})), 403)
+	must(with(all.Token).AddPerson(ctx, northbound.PersonRequest{Name: "y", Role: northbound.RoleMember, Institution: "north"}))(t)
+	status(t, second(admin.AddAPIToken(ctx, "nan", northbound.APITokenRequest{Name: "deploy", Scope: northbound.ScopeAll})), 409)
+	status(t, second(admin.AddAPIToken(ctx, "root", northbound.APITokenRequest{Name: "theft", Scope: northbound.ScopeAll})), 404)
+	status(t, second(admin.AddAPIToken(ctx, "nan", northbound.APITokenRequest{Name: "odd", Scope: "some"})), 400)
+
 	if err := admin.RemovePerson(ctx, "eye"); err != nil {
 		t.Fatal(err)
 	}
 	status(t, second(auditor.People(ctx)), 403)
+	if err := op.RemovePerson(ctx, "nan"); err != nil {
+		t.Fatal(err)
+	}
+	status(t, second(with(all.Token).People(ctx)), 403) // all of a person's tokens go with them
 	auditor.Bearer = "dssnp1.000000000000.nonsense"
 	status(t, second(auditor.WhoAmI(ctx)), 403)
 	auditor.Bearer = ""

@@ -256,6 +256,23 @@ func (s service) AddPerson(ctx context.Context, by northbound.WhoAmI, q northbou
 	return p, nil
 }
 
+func (s service) AddAPIToken(ctx context.Context, by northbound.WhoAmI, person string, q northbound.APITokenRequest) (northbound.APIToken, error) {
+	id, secret := randomHex(6), randomText(24)
+	hash := sha256.Sum256([]byte(secret))
+	r, err := s.engine.submit(ctx, core.Input{AddAPIToken: &core.AddAPIToken{By: by, Person: person, Request: q, ID: id, Hash: hash[:]}})
+	if err != nil {
+		return northbound.APIToken{}, problem(err)
+	}
+	t := *r.APIToken
+	t.Token = strings.Join([]string{personPrefix, id, secret}, ".")
+	return t, nil
+}
+
+func (s service) RemoveAPIToken(ctx context.Context, by northbound.WhoAmI, person, name string) error {
+	_, err := s.engine.submit(ctx, core.Input{RemoveAPIToken: &core.RemoveAPIToken{By: by, Person: person, Name: name}})
+	return problem(err)
+}
+
 func (s service) SetPolicy(ctx context.Context, by northbound.WhoAmI, q northbound.PolicyRequest) (northbound.Policy, error) {
 	r, err := s.engine.submit(ctx, core.Input{SetPolicy: &core.SetPolicy{By: by, Request: q}})
 	return value(r.Policy), problem(err)

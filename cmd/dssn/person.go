@@ -17,7 +17,7 @@ func personCommand() *cobra.Command {
 	return group(&cobra.Command{
 		Use:   "person",
 		Short: "Register people and programs, and give them tokens",
-	}, personAddCommand(), personListCommand(), personRemoveCommand())
+	}, personAddCommand(), personListCommand(), personRemoveCommand(), personTokenCommand())
 }
 
 func personAddCommand() *cobra.Command {

@@ -58,6 +58,8 @@ type Input struct {
 	SetRoles       *SetRoles       `json:"set_roles,omitempty"`
 	Repack         *Repack         `json:"repack,omitempty"`
 	SetPolicy      *SetPolicy      `json:"set_policy,omitempty"`
+	AddAPIToken    *AddAPIToken    `json:"add_api_token,omitempty"`
+	RemoveAPIToken *RemoveAPIToken `json:"remove_api_token,omitempty"`
 	Tick           *Tick           `json:"tick,omitempty"`
 }
 
@@ -236,6 +238,7 @@ type Reply struct {
 	Bill        *northbound.IssuedBill
 	Roles       *northbound.Roles
 	Policy      *northbound.Policy
+	APIToken    *northbound.APIToken // without its text
 	// Reports are the refusals of Input.Reports, one each; nil for those taken.
 	Reports []error
 	Session *camara.SessionInfo

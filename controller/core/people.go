@@ -70,6 +70,9 @@ func (x *step) addPerson(in *AddPerson) (*northbound.Person, error) {
 		return nil, refuse(Invalid, "a person's token can live from 1 second to 366 days: change --ttl")
 	}
 	p := &Person{Person: northbound.Person{Name: q.Name, Institution: q.Institution, Role: q.Role, Expires: x.now.Add(ttl), Scopes: q.Scopes, Device: q.Device}, TokenID: in.Token, Hash: bytes.Clone(in.Hash)}
+	if old := x.s.People[q.Name]; old != nil {
+		p.Tokens = old.Tokens
+	}
 	x.s.People[q.Name] = p
 	x.decided("person", who(in.By), p.Person)
 	x.event("person-added", "", 0, "%s is now %s of %s", q.Name, article(q.Role), q.Institution)
@@ -126,6 +129,9 @@ func (c *Core) AuthenticatePerson(now time.Time, token string, hash []byte) (Pri
 			return Principal{}, refuse(Denied, "the token of %s expired at %s: ask for a new one", p.Name, p.Expires.Format(time.RFC3339))
 		}
 		return Principal{Person: p.Name, Role: p.Role, Institution: p.Institution, Operator: p.Role == northbound.RoleOperator, Scopes: p.Scopes, Device: p.Device}, nil
+	}
+	if by, found, err := c.byAPIToken(now, token, hash); found {
+		return by, err
 	}
 	return Principal{}, refuse(Denied, "the token is not known here: ask an admin of your institution for a new one")
 }

@@ -79,6 +79,8 @@ type Person struct {
 	northbound.Person
 	TokenID string `json:"token_id"`
 	Hash    []byte `json:"hash"`
+	// Tokens are further ones, by name.
+	Tokens map[string]*APIToken `json:"tokens,omitempty"`
 }
 
 // Node is a member of the network.

@@ -147,6 +147,10 @@ func (x *step) apply(in Input) (r Reply, err error) {
 		err = x.ready(in.SessionReady)
 	case in.NoticeDone != nil:
 		err = x.noticeDone(in.NoticeDone)
+	case in.AddAPIToken != nil:
+		r.APIToken, err = x.addAPIToken(in.AddAPIToken)
+	case in.RemoveAPIToken != nil:
+		err = x.removeAPIToken(in.RemoveAPIToken)
 	case in.SetPolicy != nil:
 		r.Policy, err = x.setPolicy(in.SetPolicy)
 	case in.SetRoles != nil:

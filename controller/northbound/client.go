@@ -225,6 +225,11 @@ func (c *Client) Unfreeze(ctx context.Context, id string) (f Freeze, err error) 
 	return f, err
 }
 
+// AddAPIToken gives a person a further token.
+func (c *Client) AddAPIToken(ctx context.Context, person string, q APITokenRequest) (APIToken, error) {
+	return post[APIToken](ctx, c, "/v1/people/"+person+"/tokens", q)
+}
+
 // SetRoles sets the roles of an institution or a node.
 func (c *Client) SetRoles(ctx context.Context, q RoleRequest) (Roles, error) {
 	return post[Roles](ctx, c, "/v1/roles", q)

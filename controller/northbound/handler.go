@@ -47,6 +47,8 @@ type Service interface {
 	People(ctx context.Context, by WhoAmI) ([]Person, error)
 	RemovePerson(ctx context.Context, by WhoAmI, name string) error
 	SetRoles(ctx context.Context, by WhoAmI, q RoleRequest) (Roles, error)
+	AddAPIToken(ctx context.Context, by WhoAmI, person string, q APITokenRequest) (APIToken, error)
+	RemoveAPIToken(ctx context.Context, by WhoAmI, person, name string) error
 	SetPolicy(ctx context.Context, by WhoAmI, q PolicyRequest) (Policy, error)
 	Policy(ctx context.Context, by WhoAmI) (Policy, error)
 	Reach(ctx context.Context, by WhoAmI, q ReachRequest) (Reach, error)
@@ -131,6 +133,10 @@ func NewHandler(s Service, o Options) http.Handler {
 	route(a, "GET /v1/freezes/{id}", func(c call, _ none) (Freeze, error) { return one(c, "freeze", s.Freezes, freezeKey) })
 	route(a, "DELETE /v1/freezes/{id}", func(c call, _ none) (Freeze, error) { return s.Unfreeze(c, c.by, c.id()) })
 	route(a, "POST /v1/people", func(c call, q PersonRequest) (Person, error) { return s.AddPerson(c, c.by, q) })
+	route(a, "POST /v1/people/{id}/tokens", func(c call, q APITokenRequest) (APIToken, error) { return s.AddAPIToken(c, c.by, c.id(), q) })
+	route(a, "DELETE /v1/people/{id}/tokens/{name}", func(c call, _ none) (none, error) {
+		return none{}, s.RemoveAPIToken(c, c.by, c.id(), c.r.PathValue("name"))
+	})
 	route(a, "POST /v1/policy", func(c call, q PolicyRequest) (Policy, error) { return s.SetPolicy(c, c.by, q) })
 	route(a, "GET /v1/policy", func(c call, _ none) (Policy, error) { return s.Policy(c, c.by) })
 	route(a, "POST /v1/policy/why", func(c call, q ReachRequest) (Reach, error) { return s.Reach(c, c.by, q) })
