@@ -40,6 +40,7 @@ const doors = `
 	github.com/vishvananda/netns           node/kernel perf/lab
 	github.com/cedar-policy/cedar-go       controller/policy
 	github.com/osrg/gobgp/v3               controller/bgp
+	github.com/miekg/dns                   controller/names
 	github.com/xtaci/kcp-go/v5             node/transfer
 	golang.zx2c4.com/wireguard             dataplane/session node/tunnel node/softport dataplane/wgtest
 	github.com/google/gopacket             perf oracle

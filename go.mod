@@ -10,6 +10,8 @@ require (
 	github.com/go-json-experiment/json v0.0.0-20260820222146-c27c302e5fc3 // indirect
 	github.com/hdevalence/ed25519consensus v0.2.0 // indirect
 	golang.org/x/exp v0.0.0-20220921023135-46d9e7742f1e // indirect
+	github.com/miekg/dns v1.1.72
+	golang.org/x/sync v0.24.0 // indirect
 )
 
 require (

@@ -29,6 +29,7 @@ var cores = []string{
 	"controller/core",
 	"controller/ledger",
 	"controller/policy",
+	"controller/names/names.go", "controller/names/answer.go", "controller/names/limit.go",
 	"perf/rfc2544/search.go", "perf/path/locate.go", "perf/rfc2544/burst.go", "perf/y1564/judge.go",
 	"perf/gen/schedule.go", "perf/gen/tracker.go", "perf/gen/signature.go", "perf/gen/histogram.go",
 	"node/core.go", "node/compile.go", "node/tunnels.go", "node/transit.go", "node/io.go",

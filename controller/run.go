@@ -65,8 +65,13 @@ type Options struct {
 	// no other. BGPCommand makes the speaker's process, which calls bgp.Serve.
 	BGP        string
 	BGPCommand func() *exec.Cmd
-	Version    string
-	Logger     *slog.Logger // nil means slog.Default
+	// DNS is the address of a name server, ADDR:PORT, and DNSDomain the domain below
+	// which its names are (package names); both empty means none.
+	DNS, DNSDomain string
+	// DNSReady, if set, is called with the address at which names are answered.
+	DNSReady func(netip.AddrPort)
+	Version  string
+	Logger   *slog.Logger // nil means slog.Default
 	// Ready, if set, is called once everything answers, with the URLs that nodes
 	// can join at.
 	Ready func(urls []string)
@@ -109,6 +114,9 @@ type Core = core.Core
 // it could not start or can no longer make anything durable.
 func Run(ctx context.Context, o Options) (err error) {
 	o.defaults()
+	if err := o.checkNames(); err != nil {
+		return err
+	}
 	neighbours, err := o.neighbours()
 	if err != nil {
 		return err
@@ -288,6 +296,12 @@ func (c *Controller) serve(ctx context.Context, o *Options) error {
 		closeAll(listeners)
 		return err
 	}
+	stopNames, err := c.serveNames(ctx, o)
+	if err != nil {
+		closeAll(append(listeners, local))
+		return err
+	}
+	defer stopNames()
 	if c.domain != nil {
 		stopSpeaking := c.speak(ctx)
 		defer stopSpeaking()

@@ -66,6 +66,8 @@ killed at any moment without loss of what was acknowledged; nodes go on without 
 	f.StringVar(&o.SinkCA, "sink-ca", "", "PEM `file`: certificates that vouch for sinks of notifications, beside the system's")
 	f.StringVar(&o.Witnesses, "witnesses", "", "policy `file` naming the witnesses that cosign the evidence log (default: none)")
 	f.StringVar(&o.BGP, "bgp", "", "dssn-bgp/1 `file`: announce the identifiers' regions to other domains (default: speak to none)")
+	f.StringVar(&o.DNS, "dns", "", "`ADDR:PORT` to answer names of datasets at, to whoever asks (default: no name server)")
+	f.StringVar(&o.DNSDomain, "dns-domain", "", "`domain` of the names: NAME.REGISTRANT.data.DOMAIN")
 	f.StringSliceVar(&o.Listen, "listen", []string{"[::]:8443"}, "`address` to answer nodes and programs at, with TLS")
 	f.DurationVar(&o.RenewGrace, "renew-grace", controller.DefaultRenewGrace, "how long after its `end` a node's certificate can still be renewed with its old key; negative: not at all")
 	f.StringVar(&block, "block", dssn.LabBlock.String(), "locator `block` of the network's SIDs")
