@@ -46,6 +46,7 @@ const doors = `
 	github.com/google/gopacket             perf oracle
 	lukechampine.com/blake3                content oracle
 	modernc.org/sqlite                     controller/journal
+	github.com/jackc/pgx/v5                controller/journal
 	connectrpc.com/connect                 controller node
 	golang.org/x/mod                       controller/evidence oracle
 	github.com/cockroachdb/apd/v3          controller/ledger

@@ -44,6 +44,9 @@ type Options struct {
 	// State is the directory of everything that is kept: controller.db, ca.key,
 	// ca.pem, controller.sock. It is made if it is missing.
 	State string
+	// Store is the postgres:// URL of the database that keeps the journal instead
+	// of controller.db; empty means the file.
+	Store string
 	// Listen are the TLS addresses, host:port; none means [::]:8443.
 	Listen []string
 	// Topology is the path of a te-topology/1 file; it may be empty once the
@@ -124,11 +127,30 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err := os.MkdirAll(o.State, 0o700); err != nil {
 		return fmt.Errorf("make the state directory: %w", err)
 	}
-	j, err := journal.Open(filepath.Join(o.State, databaseName))
+	j, err := o.openJournal(ctx)
 	if err != nil {
+		if ctx.Err() != nil {
+			return nil // it ended while it waited
+		}
 		return err
 	}
 	defer func() { err = errors.Join(err, j.Close()) }()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-j.Lost():
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	defer func() {
+		select {
+		case <-j.Lost():
+			err = errors.Join(journal.ErrDeposed, err)
+		default:
+		}
+	}()
 	c, err := newController(j, &o)
 	if err != nil {
 		return err

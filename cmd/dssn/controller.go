@@ -60,6 +60,7 @@ killed at any moment without loss of what was acknowledged; nodes go on without 
 		},
 	}
 	f := cmd.Flags()
+	f.StringVar(&o.Store, "store", "", "postgres:// `URL` of the database that keeps the journal instead of a file in --state; while another controller leads there, this one waits")
 	f.StringVar(&o.Topology, "topology", "", "te-topology/1 `file` of the backbone; may be left out once the state knows one")
 	f.StringVar(&o.Tariff, "tariff", "", "tariff `file` (default: the standard tariff)")
 	f.StringVar(&o.Profiles, "qos-profiles", "", "dssn-qos-profiles/1 `file`: what CAMARA's sessions are offered (default: the standard profiles)")

@@ -1,7 +1,8 @@
-// Package journal remembers: one SQLite file holds the controller's inputs, each
-// chained to the one before by its hash, and the leaves and hashes of the
-// evidence log. What Append has returned for is on the disk (WAL, synchronous
-// FULL), whatever kills the process next.
+// Package journal remembers: one SQLite file, or one PostgreSQL database, holds
+// the controller's inputs, each chained to the one before by its hash, and the
+// leaves and hashes of the evidence log. What Append has returned for is on the
+// disk (WAL, synchronous FULL; synchronous_commit on), whatever kills the process
+// next.
 //
 // It does not know what entries mean. A Journal may be used from any goroutine.
 package journal
@@ -51,10 +52,11 @@ type Entry struct {
 	Body     []byte
 }
 
-// Journal is an open file. Nobody else can open it meanwhile.
+// Journal is an open file or database. Nobody else can open it meanwhile.
 type Journal struct {
-	db   *sql.DB
-	lock *os.File
+	db    *sql.DB
+	lock  *os.File // nil where lease is not
+	lease *lease   // of a PostgreSQL database; nil for a file
 
 	mu   sync.Mutex // guards seq and head, and makes appends one after the other
 	seq  int64
@@ -110,8 +112,13 @@ func (j *Journal) open(path string) error {
 			return fmt.Errorf("bring its schema from %d to %d: %w", version, version+1, err)
 		}
 	}
+	return j.readHead()
+}
+
+// readHead reads where the chain ends.
+func (j *Journal) readHead() error {
 	var hash []byte
-	err = j.db.QueryRow("SELECT seq, hash FROM journal ORDER BY seq DESC LIMIT 1").Scan(&j.seq, &hash)
+	err := j.db.QueryRow("SELECT seq, hash FROM journal ORDER BY seq DESC LIMIT 1").Scan(&j.seq, &hash)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return err
 	}
@@ -122,16 +129,33 @@ func (j *Journal) open(path string) error {
 // Close closes the file.
 func (j *Journal) Close() error {
 	var err error
+	if j.lease != nil {
+		j.lease.end(j.db)
+	}
 	if j.db != nil {
 		err = j.db.Close()
 	}
-	return errors.Join(err, j.lock.Close())
+	if j.lock != nil {
+		err = errors.Join(err, j.lock.Close())
+	}
+	return err
 }
 
 func (j *Journal) tx(do func(*sql.Tx) error) error {
-	tx, err := j.db.BeginTx(context.Background(), nil)
+	ctx := context.Background()
+	if j.lease != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, writeTimeout)
+		defer cancel()
+	}
+	tx, err := j.db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
+	}
+	if j.lease != nil {
+		if err := j.lease.check(ctx, tx); err != nil {
+			return errors.Join(err, tx.Rollback())
+		}
 	}
 	if err := do(tx); err != nil {
 		return errors.Join(err, tx.Rollback())
@@ -158,7 +182,7 @@ func (j *Journal) Append(entries []Entry) error {
 	defer j.mu.Unlock()
 	seq, head := j.seq, j.head
 	err := j.tx(func(tx *sql.Tx) error {
-		st, err := tx.Prepare("INSERT INTO journal (seq, at, body, hash) VALUES (?, ?, ?, ?)")
+		st, err := tx.Prepare(j.sql("INSERT INTO journal (seq, at, body, hash) VALUES (?, ?, ?, ?)"))
 		if err != nil {
 			return err
 		}
@@ -205,7 +229,7 @@ func (j *Journal) Replay(after int64, f func(Entry) error) error {
 	var prev [32]byte
 	if after > 0 {
 		var hash []byte
-		err := j.db.QueryRow("SELECT hash FROM journal WHERE seq = ?", after).Scan(&hash)
+		err := j.db.QueryRow(j.sql("SELECT hash FROM journal WHERE seq = ?"), after).Scan(&hash)
 		if errors.Is(err, sql.ErrNoRows) {
 			return &CorruptError{after, "is missing"}
 		}
@@ -214,7 +238,7 @@ func (j *Journal) Replay(after int64, f func(Entry) error) error {
 		}
 		copy(prev[:], hash)
 	}
-	rows, err := j.db.Query("SELECT seq, at, body, hash FROM journal WHERE seq > ? ORDER BY seq", after)
+	rows, err := j.db.Query(j.sql("SELECT seq, at, body, hash FROM journal WHERE seq > ? ORDER BY seq"), after)
 	if err != nil {
 		return fmt.Errorf("read the journal: %w", err)
 	}
@@ -245,7 +269,7 @@ func (j *Journal) Replay(after int64, f func(Entry) error) error {
 // Setting returns a value by name; nil where there is none.
 func (j *Journal) Setting(name string) ([]byte, error) {
 	var v []byte
-	err := j.db.QueryRow("SELECT value FROM setting WHERE name = ?", name).Scan(&v)
+	err := j.db.QueryRow(j.sql("SELECT value FROM setting WHERE name = ?"), name).Scan(&v)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
@@ -255,7 +279,7 @@ func (j *Journal) Setting(name string) ([]byte, error) {
 // SetSetting writes a value durably.
 func (j *Journal) SetSetting(name string, value []byte) error {
 	return j.tx(func(tx *sql.Tx) error {
-		_, err := tx.Exec("INSERT INTO setting (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", name, value)
+		_, err := tx.Exec(j.sql("INSERT INTO setting (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"), name, value)
 		return err
 	})
 }

@@ -18,9 +18,9 @@ func entries(from, n int) (out []journal.Entry) {
 	return out
 }
 
-func replay(t *testing.T, path string) (got []journal.Entry, err error) {
+func replay(t *testing.T, s store) (got []journal.Entry, err error) {
 	t.Helper()
-	j, err := journal.Open(path)
+	j, err := s.open()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,11 +29,13 @@ func replay(t *testing.T, path string) (got []journal.Entry, err error) {
 	return got, err
 }
 
-func TestWhatIsAppendedIsReplayed(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "j.db")
+func TestWhatIsAppendedIsReplayed(t *testing.T) { eachStore(t, testWhatIsAppendedIsReplayed) }
+
+func testWhatIsAppendedIsReplayed(t *testing.T, make func(*testing.T) store) {
+	s := make(t)
 	var want []journal.Entry
 	for round := range 5 {
-		j, err := journal.Open(path)
+		j, err := s.open()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -56,12 +58,12 @@ func TestWhatIsAppendedIsReplayed(t *testing.T) {
 		if v, err := j.Setting("none"); v != nil || err != nil {
 			t.Errorf("a setting never made is %v, %v", v, err)
 		}
-		if _, err := journal.Open(path); !errors.Is(err, journal.ErrInUse) {
+		if _, err := s.open(); !errors.Is(err, journal.ErrInUse) {
 			t.Errorf("a second opening gave %v", err)
 		}
 		j.Close()
 	}
-	got, err := replay(t, path)
+	got, err := replay(t, s)
 	if err != nil || len(got) != len(want) {
 		t.Fatalf("replayed %d of %d entries: %v", len(got), len(want), err)
 	}
@@ -72,7 +74,9 @@ func TestWhatIsAppendedIsReplayed(t *testing.T) {
 	}
 }
 
-func TestEveryChangeOfTheFileIsFound(t *testing.T) {
+func TestEveryChangeOfTheFileIsFound(t *testing.T) { eachStore(t, testEveryChangeOfTheFileIsFound) }
+
+func testEveryChangeOfTheFileIsFound(t *testing.T, make func(*testing.T) store) {
 	for what, change := range map[string]struct {
 		sql string
 		seq int64
@@ -80,12 +84,12 @@ func TestEveryChangeOfTheFileIsFound(t *testing.T) {
 		"a changed body":   {`UPDATE journal SET body = '{"n":7}' WHERE seq = 4`, 4},
 		"a changed time":   {`UPDATE journal SET at = at + 1 WHERE seq = 6`, 6},
 		"a missing entry":  {`DELETE FROM journal WHERE seq = 5`, 5},
-		"a changed hash":   {`UPDATE journal SET hash = zeroblob(32) WHERE seq = 3`, 3},
+		"a changed hash":   {`UPDATE journal SET hash = body WHERE seq = 3`, 3},
 		"exchanged bodies": {`UPDATE journal SET body = CASE seq WHEN 7 THEN (SELECT body FROM journal WHERE seq = 8) ELSE (SELECT body FROM journal WHERE seq = 7) END WHERE seq IN (7, 8)`, 7},
 	} {
 		t.Run(what, func(t *testing.T) {
-			path := filepath.Join(t.TempDir(), "j.db")
-			j, err := journal.Open(path)
+			s := make(t)
+			j, err := s.open()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -93,15 +97,8 @@ func TestEveryChangeOfTheFileIsFound(t *testing.T) {
 				t.Fatal(err)
 			}
 			j.Close()
-			db, err := sql.Open("sqlite", path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := db.Exec(change.sql); err != nil {
-				t.Fatal(err)
-			}
-			db.Close()
-			_, err = replay(t, path)
+			s.exec(t, change.sql)
+			_, err = replay(t, s)
 			var c *journal.CorruptError
 			if !errors.As(err, &c) || c.Sequence != change.seq {
 				t.Errorf("got %v, want a corrupt entry %d", err, change.seq)
@@ -128,8 +125,12 @@ func TestANewerSchemaIsLeftAlone(t *testing.T) {
 }
 
 func TestAnAppendThatFailsLeavesNothing(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "j.db")
-	j, err := journal.Open(path)
+	eachStore(t, testAnAppendThatFailsLeavesNothing)
+}
+
+func testAnAppendThatFailsLeavesNothing(t *testing.T, make func(*testing.T) store) {
+	s := make(t)
+	j, err := s.open()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,8 +182,12 @@ func TestFilesOfEveryReleasedSchemaCanBeOpened(t *testing.T) {
 }
 
 func TestASnapshotThatIsDamagedIsPassedOver(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "j.db")
-	j, err := journal.Open(path)
+	eachStore(t, testASnapshotThatIsDamagedIsPassedOver)
+}
+
+func testASnapshotThatIsDamagedIsPassedOver(t *testing.T, make func(*testing.T) store) {
+	s := make(t)
+	j, err := s.open()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,12 +206,8 @@ func TestASnapshotThatIsDamagedIsPassedOver(t *testing.T) {
 		t.Errorf("got %d %q %v, want 9", seq, state, err)
 	}
 	j.Close()
-	db, _ := sql.Open("sqlite", path)
-	if _, err := db.Exec("UPDATE snapshot SET state = 'stat' WHERE seq = 9"); err != nil {
-		t.Fatal(err)
-	}
-	db.Close()
-	if j, err = journal.Open(path); err != nil {
+	s.exec(t, "UPDATE snapshot SET state = 'stat' WHERE seq = 9")
+	if j, err = s.open(); err != nil {
 		t.Fatal(err)
 	}
 	defer j.Close()
@@ -217,11 +218,22 @@ func TestASnapshotThatIsDamagedIsPassedOver(t *testing.T) {
 	if err := j.Replay(4, func(e journal.Entry) error { n++; return nil }); err != nil || n != 6 {
 		t.Errorf("%d entries behind the fourth, %v", n, err)
 	}
+}
+
+func TestABackupIsAJournalAndIsNotOverwritten(t *testing.T) {
+	j, err := fileStore(t).open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	if err := j.Append(entries(0, 10)); err != nil {
+		t.Fatal(err)
+	}
 	copied := filepath.Join(t.TempDir(), "copy.db")
 	if err := j.Backup(t.Context(), copied); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := replay(t, copied); err != nil || len(got) != 10 {
+	if got, err := replay(t, store{open: func() (*journal.Journal, error) { return journal.Open(copied) }}); err != nil || len(got) != 10 {
 		t.Errorf("the backup has %d entries, %v", len(got), err)
 	}
 	if err := j.Backup(t.Context(), copied); err == nil {

@@ -19,12 +19,12 @@ func (j *Journal) LogSize() (n int64, err error) {
 func (j *Journal) AppendLog(first int64, leaves [][]byte, hashIndex int64, hashes [][32]byte) error {
 	err := j.tx(func(tx *sql.Tx) error {
 		for i, l := range leaves {
-			if _, err := tx.Exec("INSERT INTO log_leaf (idx, data) VALUES (?, ?)", first+int64(i), l); err != nil {
+			if _, err := tx.Exec(j.sql("INSERT INTO log_leaf (idx, data) VALUES (?, ?)"), first+int64(i), l); err != nil {
 				return err
 			}
 		}
 		for i, h := range hashes {
-			if _, err := tx.Exec("INSERT INTO log_hash (idx, hash) VALUES (?, ?)", hashIndex+int64(i), h[:]); err != nil {
+			if _, err := tx.Exec(j.sql("INSERT INTO log_hash (idx, hash) VALUES (?, ?)"), hashIndex+int64(i), h[:]); err != nil {
 				return err
 			}
 		}
@@ -38,7 +38,7 @@ func (j *Journal) AppendLog(first int64, leaves [][]byte, hashIndex int64, hashe
 
 // LogLeaves returns the leaves from index first up to but not including end.
 func (j *Journal) LogLeaves(first, end int64) (out [][]byte, err error) {
-	rows, err := j.db.Query("SELECT data FROM log_leaf WHERE idx >= ? AND idx < ? ORDER BY idx", first, end)
+	rows, err := j.db.Query(j.sql("SELECT data FROM log_leaf WHERE idx >= ? AND idx < ? ORDER BY idx"), first, end)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +65,7 @@ func (j *Journal) LogHashes(indexes []int64) ([][32]byte, error) {
 	if len(indexes) == 0 {
 		return out, nil
 	}
-	st, err := j.db.Prepare("SELECT hash FROM log_hash WHERE idx = ?")
+	st, err := j.db.Prepare(j.sql("SELECT hash FROM log_hash WHERE idx = ?"))
 	if err != nil {
 		return nil, err
 	}

@@ -17,10 +17,10 @@ const keepSnapshots = 2
 func (j *Journal) SaveSnapshot(seq int64, state []byte) error {
 	sum := sha256.Sum256(state)
 	err := j.tx(func(tx *sql.Tx) error {
-		if _, err := tx.Exec("INSERT OR REPLACE INTO snapshot (seq, hash, state) VALUES (?, ?, ?)", seq, sum[:], state); err != nil {
+		if _, err := tx.Exec(j.sql("INSERT INTO snapshot (seq, hash, state) VALUES (?, ?, ?) ON CONFLICT (seq) DO UPDATE SET hash = excluded.hash, state = excluded.state"), seq, sum[:], state); err != nil {
 			return err
 		}
-		_, err := tx.Exec("DELETE FROM snapshot WHERE seq NOT IN (SELECT seq FROM snapshot ORDER BY seq DESC LIMIT ?)", keepSnapshots)
+		_, err := tx.Exec(j.sql("DELETE FROM snapshot WHERE seq NOT IN (SELECT seq FROM snapshot ORDER BY seq DESC LIMIT ?)"), keepSnapshots)
 		return err
 	})
 	if err != nil {
@@ -54,6 +54,9 @@ func (j *Journal) Snapshot() (seq int64, state []byte, err error) {
 // Backup writes a copy of the whole file, as of one moment, while the journal
 // goes on. The copy is opened like any journal; path must not exist.
 func (j *Journal) Backup(ctx context.Context, path string) error {
+	if j.lease != nil {
+		return fmt.Errorf("back up to %s: the journal is in PostgreSQL: use pg_dump, which copies it while the controller goes on", path)
+	}
 	if _, err := os.Stat(path); err == nil {
 		return fmt.Errorf("back up to %s: there is a file of that name: choose another", path)
 	}
