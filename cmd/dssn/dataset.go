@@ -18,8 +18,32 @@ func datasetCommand() *cobra.Command {
 	list.Use = "list"
 	return group(&cobra.Command{
 		Use:   "dataset",
-		Short: "The catalogue: publish, list, show and resolve datasets",
-	}, publish, list, datasetShowCommand(), datasetResolveCommand())
+		Short: "The catalogue: publish, list, show, resolve and export datasets",
+	}, publish, list, datasetShowCommand(), datasetResolveCommand(), datasetExportCommand())
+}
+
+func datasetExportCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "export",
+		Short: "Write the catalogue as DCAT 3 in JSON-LD, for other catalogues to harvest",
+		Args:  exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := open(cmd)
+			if err != nil {
+				return err
+			}
+			var list []northbound.Dataset
+			if err := c.call(cmd.Context(), http.MethodGet, "/v1/datasets", nil, &list); err != nil {
+				return err
+			}
+			text, err := northbound.DCAT("dssn", list)
+			if err != nil {
+				return err
+			}
+			_, err = cmd.OutOrStdout().Write(text)
+			return err
+		},
+	}
 }
 
 func datasetShowCommand() *cobra.Command {

@@ -52,6 +52,7 @@ var summaries = map[string]string{
 	"GET /v1/disputes":                     "List what two ends disagree on, which is not billed",
 	"POST /v1/disputes/{id}/resolve":       "Decide a dispute of a reservation or transfer: how many bytes are billed (operator only)",
 	"GET /v1/tariff":                       "Show the tariff in force",
+	"GET /v1/catalogue.jsonld":             "The catalogue as DCAT 3 in JSON-LD",
 	"GET /v1/exports/{id}":                 "Export as focus, tmf635 or cloudevents",
 	"POST /v1/receipts":                    "Write the receipt of a settled transfer",
 	"GET /v1/receipts/{id}":                "Show the receipt of a settled transfer",
