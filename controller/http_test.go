@@ -326,6 +326,11 @@ func TestEverythingInTheDocumentIsAnswered(t *testing.T) {
 	if n < 40 {
 		t.Errorf("the document has %d routes", n)
 	}
+	status := must(r.op.Status(ctx))(t)
+	code, h, text := op.do(ctx, "GET", "/v1/catalogue.jsonld", nil)
+	if code != 200 || h.Get("Content-Type") != northbound.DCATType || !strings.Contains(text, `"urn:dssn:`+status.Network+`:catalogue"`) || status.Network == "" {
+		t.Errorf("the catalogue of %q in DCAT: %d %s %s", status.Network, code, h.Get("Content-Type"), text)
+	}
 }
 
 // Only guesses at tokens count against a network: somebody who is known may be

@@ -199,14 +199,7 @@ func billGetCommand() *cobra.Command {
 			if err := c.call(cmd.Context(), http.MethodGet, "/v1/bills/issued/"+url.PathEscape(args[0]), nil, &file); err != nil {
 				return err
 			}
-			if out == "" || out == "-" {
-				_, err := cmd.OutOrStdout().Write(append(file, '\n'))
-				return err
-			}
-			if err := writeWhole(out, append(file, '\n')); err != nil {
-				return err
-			}
-			return emit(cmd, file, func(w io.Writer) error {
+			return deliver(cmd, out, file, func(w io.Writer) error {
 				_, err := fmt.Fprintf(w, "bill %s written to %s; check it with `dssn bill verify %s`\n", args[0], out, out)
 				return err
 			})

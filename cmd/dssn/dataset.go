@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -32,15 +33,11 @@ func datasetExportCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var list []northbound.Dataset
-			if err := c.call(cmd.Context(), http.MethodGet, "/v1/datasets", nil, &list); err != nil {
+			var doc json.RawMessage
+			if err := c.call(cmd.Context(), http.MethodGet, "/v1/catalogue.jsonld", nil, &doc); err != nil {
 				return err
 			}
-			text, err := northbound.DCAT("dssn", list)
-			if err != nil {
-				return err
-			}
-			_, err = cmd.OutOrStdout().Write(text)
+			_, err = cmd.OutOrStdout().Write(append(doc, '\n'))
 			return err
 		},
 	}

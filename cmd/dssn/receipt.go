@@ -48,14 +48,7 @@ func receiptGetCommand() *cobra.Command {
 			if err := c.call(cmd.Context(), http.MethodPost, "/v1/receipts", northbound.ReceiptRequest{Transfer: args[0]}, &receipt); err != nil {
 				return err
 			}
-			if out == "" || out == "-" {
-				_, err := cmd.OutOrStdout().Write(append(receipt, '\n'))
-				return err
-			}
-			if err := writeWhole(out, append(receipt, '\n')); err != nil {
-				return err
-			}
-			return emit(cmd, receipt, func(w io.Writer) error {
+			return deliver(cmd, out, receipt, func(w io.Writer) error {
 				_, err := fmt.Fprintf(w, "receipt of transfer %s written to %s\n", args[0], out)
 				return err
 			})
@@ -65,9 +58,23 @@ func receiptGetCommand() *cobra.Command {
 	return cmd
 }
 
+// deliver writes a document to the file out, and says so in words, or prints it.
+func deliver(cmd *cobra.Command, out string, doc json.RawMessage, words func(io.Writer) error) error {
+	text := append(doc, '\n')
+	if out == "" || out == "-" {
+		_, err := cmd.OutOrStdout().Write(text)
+		return err
+	}
+	if err := writeWhole(out, text); err != nil {
+		return err
+	}
+	return emit(cmd, doc, words)
+}
+
 // writeWhole writes a file whole or not at all.
 func writeWhole(path string, text []byte) error {
 	if err := os.WriteFile(path+".part", text, 0o644); err != nil {
+		os.Remove(path + ".part")
 		return fmt.Errorf("write %s: %w; choose another place with -o", path, err)
 	}
 	if err := os.Rename(path+".part", path); err != nil {

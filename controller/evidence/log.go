@@ -123,7 +123,7 @@ func (l *Log) Append(first int64, leaves [][]byte) error {
 		}
 		for i := range old {
 			if string(old[i]) != string(leaves[i]) {
-				return fmt.Errorf("leaf %d of the evidence log is not what the journal says: one of them was changed; restore the last backup", first+int64(i))
+				return fmt.Errorf("leaf %d of the evidence log is not what the journal says: one of them was changed, or an older version wrote them and this one decides otherwise; restore the last backup, or go on with that version", first+int64(i))
 			}
 		}
 		leaves, first = leaves[known:], first+known

@@ -122,11 +122,15 @@ func NewHandler(s Service, o Options) http.Handler {
 	route(a, "POST /v1/datasets", func(c call, q PublishRequest) (Dataset, error) { return s.Publish(c, c.by, q) })
 	list(a, "GET /v1/datasets", func(c call) ([]Dataset, error) { return s.Datasets(c, c.by) }, func(d Dataset) string { return d.Record.ID.Addr().StringExpanded() })
 	route(a, "GET /v1/catalogue.jsonld", func(c call, _ none) (raw, error) {
+		status, err := s.Status(c, c.by)
+		if err != nil {
+			return raw{}, err
+		}
 		list, err := s.Datasets(c, c.by)
 		if err != nil {
 			return raw{}, err
 		}
-		text, err := DCAT("dssn", list)
+		text, err := DCAT(status.Network, list)
 		return raw{DCATType, text}, err
 	})
 	route(a, "GET /v1/datasets/{id}", func(c call, _ none) (Dataset, error) { return withData(c, s.Dataset) })
